@@ -1,0 +1,65 @@
+/**
+ * Keras BatchNormalization anywhere, and its ONNX form.
+ *
+ * Loads the weights that Keras exports, runs the layer on typed-array and
+ * WASM SIMD kernels, bit for bit as onnxruntime-web does, and writes it as an
+ * ONNX model.
+ *
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { BatchNormalization, tensor } from "@evenkeel/evenkeel";
+ *
+ * const layer = new BatchNormalization({ axis: -1, epsilon: 0 });
+ * const y = layer.call(tensor([1, 2, 3, 4], [2, 2]));
+ * assertEquals([...y.data], [1, 2, 3, 4]);
+ * ```
+ *
+ * @module
+ */
+
+export * from "./src/errors.ts";
+export {
+  type ElementType,
+  type Tensor,
+  tensor,
+  type TensorData,
+} from "./src/tensor.ts";
+export { allocate } from "./src/kernels/allocate.ts";
+export {
+  type KernelChoice,
+  setKernels,
+  type SetKernelsOptions,
+} from "./src/kernels/dispatch.ts";
+export type { KernelName } from "./src/kernels/types.ts";
+export {
+  BatchNormalization,
+  type CallOptions,
+  type FromConfigOptions,
+} from "./src/layer/batch_normalization.ts";
+export type { Axis } from "./src/layer/axis.ts";
+export type { KerasConfig } from "./src/layer/config.ts";
+export type { DtypePolicy } from "./src/layer/dtype_policy.ts";
+export type { KerasVersion } from "./src/layer/keras_version.ts";
+export type {
+  Adjustment,
+  BatchNormalizationOptions,
+  RenormClipping,
+  ResolvedOptions,
+} from "./src/layer/options.ts";
+export type {
+  JsonObject,
+  JsonValue,
+  KerasObject,
+  Serializable,
+  SerializedObject,
+} from "./src/layer/keras_object.ts";
+export type { ResolveOptions } from "./src/layer/object_family.ts";
+export * from "./src/layer/initializers.ts";
+export * from "./src/layer/regularizers.ts";
+export * from "./src/layer/constraints.ts";
+export type { NamedScaling } from "./src/layer/named_scalings.ts";
+export type { NormAxis, NormConstraint } from "./src/layer/norm_constraints.ts";
+export type { Penalty } from "./src/layer/penalties.ts";
+export { RandomGenerator } from "./src/layer/random.ts";
+export { buildOnnx } from "./src/onnx/build.ts";
+export type { BuildOnnxOptions, OnnxForm } from "./src/onnx/build_options.ts";

@@ -1,0 +1,137 @@
+/**
+ * The compiled WASM module: from the embedded bytes, or the caller's own.
+ *
+ * @module
+ */
+
+import { OptionError, UnsupportedError } from "../errors.ts";
+import type { ElementType } from "../tensor.ts";
+import { WASM_HEX } from "./wasm_binary.ts";
+
+/**
+ * `y = x * a + b` on a block of `outer * channels * inner` elements.
+ *
+ * Pointers are byte offsets into the memory, extents count elements; `a` and
+ * `b` are `channels` parameters each. `y` may be `x`.
+ */
+export type AffineFunction = (
+  x: number,
+  y: number,
+  a: number,
+  b: number,
+  outer: number,
+  channels: number,
+  inner: number,
+) => void;
+
+/** The export of each element type; `kernels/index.ts` has the same names. */
+const AFFINE_EXPORTS: Readonly<Record<ElementType, string>> = {
+  float32: "affineFloat32",
+  float64: "affineFloat64",
+  float16: "affineFloat16",
+  bfloat16: "affineBfloat16",
+};
+
+/** The bytes of a hexadecimal text. */
+function decodeHex(hex: string): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(hex.length / 2);
+  for (let i = 0; i < bytes.length; i++) {
+    bytes[i] = parseInt(hex.slice(2 * i, 2 * i + 2), 16);
+  }
+  return bytes;
+}
+
+/**
+ * Compiles the embedded module, synchronously.
+ *
+ * @throws {UnsupportedError} If the runtime has no WebAssembly, lacks SIMD,
+ * or refuses to compile from bytes.
+ */
+export function compileEmbedded(): WebAssembly.Module {
+  if (typeof WebAssembly === "undefined") {
+    throw new UnsupportedError(
+      `Cannot start the WASM kernels: this runtime has no WebAssembly. Use the "typed-array" kernels, which give the same results`,
+    );
+  }
+  try {
+    return new WebAssembly.Module(decodeHex(WASM_HEX));
+  } catch (cause) {
+    throw new UnsupportedError(
+      `Cannot start the WASM kernels: this runtime does not compile them from bytes (${
+        reasonOf(cause)
+      }). Pass a compiled kernels/evenkeel.wasm as the option "module", or use the "typed-array" kernels, which give the same results`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * Checks that a caller's module is the one that `kernels/` compiles to.
+ *
+ * @throws {OptionError} If it is not a module, or its imports or exports are
+ * others.
+ */
+export function checkModule(module: WebAssembly.Module): void {
+  let exported: string[];
+  let imported: string[];
+  try {
+    exported = WebAssembly.Module.exports(module).map(({ name }) => name);
+    imported = WebAssembly.Module.imports(module)
+      .map(({ module, name }) => `${module}.${name}`);
+  } catch (cause) {
+    throw new OptionError(
+      `Cannot use the option "module": expected a WebAssembly.Module compiled from kernels/evenkeel.wasm, got ${
+        Object.prototype.toString.call(module)
+      }`,
+      { cause },
+    );
+  }
+  const expected = Object.values(AFFINE_EXPORTS);
+  if (
+    expected.some((name) => !exported.includes(name)) ||
+    imported.some((name) => name !== "env.memory")
+  ) {
+    throw new OptionError(
+      `Cannot use the option "module": expected kernels/evenkeel.wasm of this version, which exports ${
+        expected.join(", ")
+      } and imports env.memory; got one that exports ${
+        exported.join(", ") || "nothing"
+      } and imports ${imported.join(", ") || "nothing"}`,
+    );
+  }
+}
+
+/**
+ * Starts the module on a memory.
+ *
+ * @throws {UnsupportedError} If the runtime refuses to.
+ */
+export function instantiate(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): Readonly<Record<ElementType, AffineFunction>> {
+  let exports: WebAssembly.Exports;
+  try {
+    exports = new WebAssembly.Instance(module, { env: { memory } }).exports;
+  } catch (cause) {
+    throw new UnsupportedError(
+      `Cannot start the WASM kernels: this runtime does not start the module (${
+        reasonOf(cause)
+      }). Use the "typed-array" kernels, which give the same results`,
+      { cause },
+    );
+  }
+  const affine = (type: ElementType): AffineFunction =>
+    exports[AFFINE_EXPORTS[type]] as AffineFunction;
+  return {
+    float32: affine("float32"),
+    float64: affine("float64"),
+    float16: affine("float16"),
+    bfloat16: affine("bfloat16"),
+  };
+}
+
+/** What a caught value says about itself. */
+export function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

@@ -1,0 +1,77 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { OptionError } from "../errors.ts";
+import { layoutOf } from "./layout.ts";
+import { opcodesOf, SIMD_PREFIX } from "./testing/wasm_opcodes.ts";
+import { createWasmKernels } from "./wasm.ts";
+import { WASM_HEX } from "./wasm_binary.ts";
+import { compileEmbedded } from "./wasm_module.ts";
+
+function embeddedBytes(): Uint8Array<ArrayBuffer> {
+  const bytes = WASM_HEX.match(/../g)!.map((byte) => Number(`0x${byte}`));
+  return Uint8Array.from(bytes);
+}
+
+Deno.test("the embedded bytes are kernels/evenkeel.wasm", async () => {
+  const url = new URL("../../kernels/evenkeel.wasm", import.meta.url);
+  assertEquals(embeddedBytes(), await Deno.readFile(url));
+});
+
+Deno.test("the module imports its memory and exports functions only", () => {
+  const module = compileEmbedded();
+  assertEquals(WebAssembly.Module.imports(module), [
+    { module: "env", name: "memory", kind: "memory" },
+  ]);
+  for (const { name, kind } of WebAssembly.Module.exports(module)) {
+    assertEquals(kind, "function", name);
+  }
+});
+
+Deno.test("the module uses SIMD, but never relaxed SIMD", () => {
+  const simd = [...opcodesOf(embeddedBytes())]
+    .filter((opcode) => opcode >= SIMD_PREFIX * 0x10000)
+    .map((opcode) => opcode - SIMD_PREFIX * 0x10000);
+  assert(simd.includes(0xe6), "f32x4.mul is missing");
+  // Relaxed instructions, fused multiply-add among them, start at 0x100.
+  assertEquals(simd.filter((code) => code >= 0x100), []);
+});
+
+Deno.test("the memory stays small and fixed, whatever the tensor", () => {
+  const kernels = createWasmKernels();
+  const before = kernels.memoryBytes;
+  assert(before < 256 * 1024, `${before} bytes`);
+  const x = new Float32Array(16 * 1024 * 1024).fill(2);
+  const layout = layoutOf([64, 64, 4096], [1]);
+  const a = new Float32Array(64).fill(3);
+  const b = new Float32Array(64).fill(1);
+  kernels.affine("float32", layout, x, x, a, b);
+  assert(x.every((value) => value === 7));
+  assertEquals(kernels.memoryBytes, before);
+});
+
+Deno.test("a caller's module is used", () => {
+  const module = new WebAssembly.Module(embeddedBytes());
+  const kernels = createWasmKernels(module);
+  const x = new Float32Array([1, 2, 3]);
+  const one = new Float32Array(3).fill(1);
+  kernels.affine("float32", layoutOf([3], [0]), x, x, one, one);
+  assertEquals(x, new Float32Array([2, 3, 4]));
+});
+
+Deno.test("a module that is not ours is refused, with what was expected", () => {
+  // The smallest module: magic and version.
+  const empty = new WebAssembly.Module(
+    new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]),
+  );
+  assertThrows(
+    () => createWasmKernels(empty),
+    OptionError,
+    "expected kernels/evenkeel.wasm of this version, which exports affineFloat32",
+  );
+  for (const other of [embeddedBytes(), {}, null]) {
+    assertThrows(
+      () => createWasmKernels(other as unknown as WebAssembly.Module),
+      OptionError,
+      "expected a WebAssembly.Module",
+    );
+  }
+});

@@ -1,0 +1,88 @@
+/**
+ * What a built layer expects of its inputs.
+ *
+ * @module
+ */
+
+import { OptionError, ShapeError } from "../errors.ts";
+import {
+  elementCount,
+  holdsType,
+  isElementType,
+  type Tensor,
+} from "../tensor.ts";
+
+/** The rank and the extents that were fixed when a layer was built. */
+export interface InputSpec {
+  /** The number of dimensions. */
+  readonly rank: number;
+  /** The kept axes, ascending. */
+  readonly axes: readonly number[];
+  /** The extent of each kept axis. */
+  readonly extents: readonly number[];
+}
+
+/**
+ * Checks that a value is a well-formed tensor.
+ *
+ * @throws {OptionError} If its type is none of ours or its array does not
+ * hold that type.
+ * @throws {ShapeError} If it has not as many elements as its shape says.
+ */
+export function checkTensor(value: Tensor, what: string): void {
+  if (!isElementType(value?.type)) {
+    throw new OptionError(
+      `Cannot use ${what}: expected a tensor of type float32, float64, float16 or bfloat16, got ${
+        value?.type === undefined ? typeof value : `type "${value.type}"`
+      }`,
+    );
+  }
+  if (!holdsType(value.type, value.data)) {
+    throw new OptionError(
+      `Cannot use ${what}: a ${value.type} tensor cannot have its data in ${
+        (value.data as object | undefined)?.constructor?.name ?? "nothing"
+      }`,
+    );
+  }
+  const count = elementCount(value.dims);
+  if (value.data.length !== count) {
+    throw new ShapeError(
+      `Cannot use ${what} of shape [${
+        value.dims.join(", ")
+      }]: expected ${count} values, got ${value.data.length}`,
+    );
+  }
+}
+
+/** A shape in a message; `?` for extents that vary. */
+function format(shape: readonly (number | null)[]): string {
+  return `[${shape.map((extent) => extent ?? "?").join(", ")}]`;
+}
+
+/**
+ * Checks that a shape fits what a layer was built for.
+ *
+ * @throws {ShapeError} If the rank or a kept extent differs.
+ */
+export function checkAgainstSpec(
+  layer: string,
+  spec: InputSpec,
+  shape: readonly (number | null)[],
+): void {
+  if (shape.length !== spec.rank) {
+    throw new ShapeError(
+      `Input of layer "${layer}" is incompatible with the layer: expected rank ${spec.rank}, got rank ${shape.length} with shape ${
+        format(shape)
+      }`,
+    );
+  }
+  spec.axes.forEach((axis, i) => {
+    if (shape[axis] !== spec.extents[i]) {
+      throw new ShapeError(
+        `Input of layer "${layer}" is incompatible with the layer: expected axis ${axis} to have extent ${
+          spec.extents[i]
+        }, got shape ${format(shape)}`,
+      );
+    }
+  });
+}

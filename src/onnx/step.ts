@@ -1,0 +1,51 @@
+/**
+ * Nodes before they are put in a graph.
+ *
+ * @module
+ */
+
+import type { Tensor } from "../tensor.ts";
+import { type AttributeProto, DataType, type TensorProto } from "./model.ts";
+
+/**
+ * A node of a chain: it takes the value of the node before it as its first
+ * input and constants as the others.
+ */
+export interface Step {
+  /** The operator. */
+  readonly op: string;
+  /** The inputs after the first. */
+  readonly constants: readonly TensorProto[];
+  /** The operator's attributes. */
+  readonly attributes: readonly AttributeProto[];
+  /** What a reader of the graph should know. */
+  readonly docString?: string | undefined;
+}
+
+function bytesOf(data: ArrayBufferView): Uint8Array {
+  // ONNX is little-endian, and so is every engine that can run our kernels.
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** A constant that is a list of integers, such as a shape. */
+export function integers(name: string, values: readonly number[]): TensorProto {
+  return {
+    name,
+    dims: [values.length],
+    dataType: DataType.int64,
+    rawData: bytesOf(BigInt64Array.from(values, BigInt)),
+  };
+}
+
+/** A constant with the elements of a tensor; its memory is not copied. */
+export function constant(
+  name: string,
+  { type, dims, data }: Tensor,
+): TensorProto {
+  return { name, dims, dataType: DataType[type], rawData: bytesOf(data) };
+}
+
+/** A conversion of the element type. */
+export function cast(to: DataType): Step {
+  return { op: "Cast", constants: [], attributes: [{ name: "to", i: to }] };
+}
