@@ -61,5 +61,15 @@ export type { NamedScaling } from "./src/layer/named_scalings.ts";
 export type { NormAxis, NormConstraint } from "./src/layer/norm_constraints.ts";
 export type { Penalty } from "./src/layer/penalties.ts";
 export { RandomGenerator } from "./src/layer/random.ts";
+export type { WeightName } from "./src/layer/weights.ts";
+export { loadKeras } from "./src/keras/load.ts";
+export type { KerasSource } from "./src/keras/source.ts";
+export type {
+  KerasFormat,
+  KerasLayer,
+  KerasModel,
+  KerasWeight,
+  LoadKerasOptions,
+} from "./src/keras/types.ts";
 export { buildOnnx } from "./src/onnx/build.ts";
 export type { BuildOnnxOptions, OnnxForm } from "./src/onnx/build_options.ts";

@@ -1,0 +1,73 @@
+/**
+ * What a format's reader gives: the variables in a file, before anything is
+ * known about layers.
+ *
+ * @module
+ */
+
+import type { KerasConfig } from "../layer/config.ts";
+import type { Tensor } from "../tensor.ts";
+import type { KerasFormat } from "./types.ts";
+
+/** One variable; it is read when it is needed. */
+export interface FileVariable {
+  /** The name that the file gives it; a number where it has none. */
+  readonly name: string;
+  /** Where it is in the file. */
+  readonly location: string;
+  /** The element type, in numpy's words. */
+  readonly type: string;
+  /** The extents. */
+  readonly dims: readonly number[];
+  /** Reads it. */
+  read(): Tensor | Promise<Tensor>;
+}
+
+/**
+ * The variables of one top-level layer, by names such as
+ * `inner_block/bn/gamma:0`. A nested model is one group.
+ */
+export interface NamedGroup {
+  /** The layer's name. */
+  readonly name: string;
+  /** Where it is in the file. */
+  readonly location: string;
+  /** Its variables, in the file's order. */
+  readonly variables: readonly FileVariable[];
+}
+
+/**
+ * One object of Keras' tree of objects, which Keras 2.12 and later save by
+ * attribute: `layers/batch_normalization_1`, `encoder/norm`.
+ */
+export interface ObjectNode {
+  /** The attribute, or the name in a list. */
+  readonly key: string;
+  /** Where it is in the file, without a leading slash; empty for the model. */
+  readonly location: string;
+  /** Whether it is an object with variables of its own, perhaps none, and not a list. */
+  readonly isObject: boolean;
+  /** The layer's name, which Keras 3.6 and later store. */
+  readonly name: string | undefined;
+  /** Its own variables, numbered in Keras' order. */
+  readonly variables: readonly FileVariable[];
+  /** What hangs on it, in the file's order. */
+  readonly children: ReadonlyMap<string, ObjectNode>;
+}
+
+/** The variables of a file, in one of the two ways in which Keras saves them. */
+export type Weights =
+  | { readonly kind: "named"; readonly groups: readonly NamedGroup[] }
+  | { readonly kind: "objects"; readonly root: ObjectNode };
+
+/** What a format's reader gives. */
+export interface Contents {
+  readonly format: KerasFormat;
+  /** The release that wrote the file. */
+  readonly kerasVersion: string | undefined;
+  /** The model's configuration. */
+  readonly config: KerasConfig | undefined;
+  readonly weights: Weights;
+  /** Frees the file; variables must not be read afterwards. */
+  close(): void;
+}

@@ -1,0 +1,273 @@
+/**
+ * `loadKeras`: the BatchNormalization layers of a Keras file.
+ *
+ * @module
+ */
+
+import type { BatchNormalization } from "../layer/batch_normalization.ts";
+import type { KerasConfig } from "../layer/config.ts";
+import { type KerasVersion, kerasVersionOf } from "../layer/keras_version.ts";
+import type { Contents, FileVariable, ObjectNode } from "./contents.ts";
+import { openContents } from "./detect.ts";
+import type { Found } from "./found.ts";
+import { type MadeLayer, type MakeContext, makeLayer } from "./make_layer.ts";
+import { matchNamed } from "./match_named.ts";
+import { matchObjects } from "./match_objects.ts";
+import { configLayers, givenConfig } from "./model_config.ts";
+import { isObject } from "./json.ts";
+import { judge } from "./recognize.ts";
+import { type Keyed, namedLayers, select, withKeys } from "./selection.ts";
+import { type KerasSource, readSource } from "./source.ts";
+import type {
+  KerasLayer,
+  KerasModel,
+  KerasWeight,
+  LoadKerasOptions,
+} from "./types.ts";
+
+/** Keras 1: only mode 0 normalizes with the moving statistics at inference. */
+function reasonOfMode(config: KerasConfig | undefined): string | undefined {
+  const mode = config?.mode;
+  if (mode === 1) {
+    return "mode 1 of Keras 1 normalizes each sample on its own";
+  }
+  return mode === 2
+    ? "mode 2 of Keras 1 uses the batch's statistics at inference as well, not the moving ones"
+    : undefined;
+}
+
+async function concluded(found: Found): Promise<Found> {
+  const { verdict, location, entry, config } = found;
+  if (verdict === "certain") {
+    const reason = reasonOfMode(config);
+    return reason ? { ...found, verdict: "possible", reason } : found;
+  }
+  if (verdict !== "other" || entry || location === undefined) return found;
+  const { variables } = found;
+  // Names that say what they are, such as a LayerNormalization's, are not
+  // overruled by shapes.
+  const isNamed = variables.some(({ name }) =>
+    !/\d$/.test(name.replace(/:\d+$/, ""))
+  );
+  if (isNamed) return found;
+  const group = location.slice(location.lastIndexOf("/") + 1);
+  return { ...found, ...await judge(group, variables) };
+}
+
+async function findLayers(
+  { weights }: Contents,
+  config: KerasConfig | undefined,
+): Promise<Keyed[]> {
+  const layers = config && configLayers(config);
+  const matched = weights.kind === "named"
+    ? matchNamed(weights.groups, layers)
+    : matchObjects(weights.root, layers);
+  const found: Found[] = [];
+  for (const each of matched) {
+    const result = await concluded(each);
+    // Parts of layers that the configuration describes, such as an LSTM's
+    // cell, are not listed.
+    const isPart = layers?.length && !result.entry;
+    if (!(isPart && result.verdict === "other")) found.push(result);
+  }
+  return withKeys(found);
+}
+
+function* namesIn({ weights }: Contents): Generator<string> {
+  if (weights.kind === "named") {
+    for (const group of weights.groups) {
+      for (const { name } of group.variables) yield name;
+    }
+  } else yield* locationsBelow(weights.root);
+}
+
+function* locationsBelow(node: ObjectNode): Generator<string> {
+  for (const child of node.children.values()) {
+    if (child.isObject) yield child.location;
+    yield* locationsBelow(child);
+  }
+}
+
+/** Since 3.6, Keras stores the layers' names in files that have no other sign of the release. */
+function hasNames(node: ObjectNode): boolean {
+  return node.name !== undefined ||
+    [...node.children.values()].some(hasNames);
+}
+
+/**
+ * The release that a tree of objects is from, where no version is written:
+ * names tell Keras 3.6 and later, `batch_shape` (earlier `batch_input_shape`)
+ * any Keras 3; the layout itself is that of 2.12 and later.
+ */
+function versionOfObjects(
+  root: ObjectNode,
+  config: KerasConfig | undefined,
+): KerasVersion | undefined {
+  if (hasNames(root)) return "3";
+  if (!config) return undefined;
+  return JSON.stringify(config).includes(`"batch_shape":`) ? "3" : "2.12";
+}
+
+function contextFor(
+  contents: Contents,
+  config: KerasConfig | undefined,
+  options: LoadKerasOptions,
+): MakeContext {
+  const { weights } = contents;
+  const written = contents.kerasVersion ?? config?.keras_version;
+  const isTree = weights.kind === "objects";
+  return {
+    kerasVersion: options.kerasVersion ??
+      (typeof written === "string" ? kerasVersionOf(written) : undefined) ??
+      (isTree ? versionOfObjects(weights.root, config) : undefined),
+    oldest: isTree ? "2.12" : "2.4",
+    kernels: options.kernels,
+    known: () => namesIn(contents),
+  };
+}
+
+function describeWeight(
+  variable: FileVariable,
+  made: MadeLayer | undefined,
+): KerasWeight {
+  const { location, type, dims } = variable;
+  const role = [...made?.weights ?? []].find(([, each]) => each === variable);
+  return {
+    ...(role ? { role: role[0] } : {}),
+    location,
+    type,
+    dims: [...dims],
+  };
+}
+
+/** A shape in a configuration: null or a size for each dimension. */
+function isShape(value: unknown): value is (number | null)[] {
+  return Array.isArray(value) && value.length > 0 &&
+    value.every((extent) => extent === null || Number.isSafeInteger(extent));
+}
+
+/** What Keras wrote beside a layer to build it again, or for a first layer. */
+function inputShapeOf({ entry, config }: Found): (number | null)[] | undefined {
+  const build = entry?.build_config;
+  return [
+    isObject(build) ? build.input_shape : undefined,
+    config?.batch_input_shape,
+  ].find(isShape);
+}
+
+function describeLayer(
+  { key, found }: Keyed,
+  made: MadeLayer | undefined,
+): KerasLayer {
+  const { name, path, className, config, location, reason } = found;
+  const described = made || !config ? found.variables : [];
+  const inputShape = inputShapeOf(found);
+  return {
+    name,
+    path,
+    key,
+    ...(className === undefined ? {} : { className }),
+    ...(config === undefined ? {} : { config }),
+    ...(inputShape === undefined ? {} : { inputShape }),
+    ...(location === undefined ? {} : { location }),
+    weights: described.map((variable) => describeWeight(variable, made)),
+    loaded: made !== undefined,
+    assumed: made?.assumed ?? [],
+    ...(reason === undefined ? {} : { reason }),
+  };
+}
+
+async function readModel(
+  contents: Contents,
+  options: LoadKerasOptions,
+): Promise<KerasModel> {
+  const config = options.config === undefined
+    ? contents.config
+    : givenConfig(options.config);
+  const found = await findLayers(contents, config);
+  const given = namedLayers(options.layers);
+  const named = select("layers", [...given.keys()], found);
+  const only = options.only && select("only", options.only, found);
+  const context = contextFor(contents, config, options);
+  const batchNormalizations = new Map<string, BatchNormalization>();
+  const layers: KerasLayer[] = [];
+  for (const each of found) {
+    const wanted = only?.has(each) ?? true;
+    const name = named.get(each);
+    const isOne = each.found.verdict === "certain" ||
+      each.found.verdict === "recognized";
+    const made = wanted && (isOne || name !== undefined)
+      ? await makeLayer(
+        each.key,
+        each.found,
+        name === undefined ? undefined : given.get(name),
+        context,
+      )
+      : undefined;
+    if (made) batchNormalizations.set(each.key, made.layer);
+    layers.push(describeLayer(each, made));
+  }
+  const { format, kerasVersion } = contents;
+  return {
+    format,
+    ...(kerasVersion === undefined ? {} : { kerasVersion }),
+    ...(config === undefined ? {} : { config }),
+    layers,
+    batchNormalizations,
+  };
+}
+
+/**
+ * Loads the BatchNormalization layers of a Keras file, with their weights.
+ *
+ * Reads whole models (`.h5`, `.keras`) and weights (`.h5`, `.weights.h5`) of
+ * Keras 1 to 3, and tells them apart by content. Of other layers, no weight
+ * is read. Each layer follows the release that wrote the file (its option
+ * `kerasVersion`).
+ *
+ * A file of weights only says little about its layers. Without the option
+ * `config`, a layer is recognized by the names of its variables or, failing
+ * that, by their number, shapes and signs; {@linkcode KerasLayer} has the
+ * reason, and the settings that were assumed. What could be something else is
+ * listed there and not loaded, until the option `layers` names it.
+ *
+ * A path needs the permission to read it; nothing else is needed, and nothing
+ * is written.
+ *
+ * @param source A path, a URL (`file:`, `http:` or `https:`), the bytes of a
+ * file, or a map with one Keras file by name.
+ * @param options What the file does not tell.
+ * @returns All layers that the file describes, and the loaded ones by
+ * {@linkcode KerasLayer.key}: the names from the outermost layer down, joined
+ * with `/`.
+ *
+ * @throws {FormatError} If there is no such file, it is no Keras file or
+ * damaged, or a weight is missing, of a wrong type or of a wrong shape; the
+ * message then names layer and weight.
+ * @throws {OptionError} If an option names a layer that the file does not
+ * have, or leaves something open.
+ * @throws {UnsupportedError} If the option `layers` names a layer that is no
+ * batch normalization.
+ *
+ * @example Run a layer of a model
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { loadKeras, tensor } from "@evenkeel/evenkeel";
+ *
+ * const model = await loadKeras("testdata/keras/tfk_sequential.h5");
+ * const layer = model.batchNormalizations.get("batch_normalization")!;
+ * const y = layer.call(tensor([1, 2, 3, 4, 5, 6], [1, 6]));
+ * assertEquals(y.dims, [1, 6]);
+ * ```
+ */
+export async function loadKeras(
+  source: KerasSource,
+  options: LoadKerasOptions = {},
+): Promise<KerasModel> {
+  const contents = await openContents(await readSource(source));
+  try {
+    return await readModel(contents, options);
+  } finally {
+    contents.close();
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * Finds the layers in a file of named weights: by the configuration's names
+ * where there is one, otherwise by the names of the variables alone.
+ *
+ * @module
+ */
+
+import { type Found, NOTHING_FOUND } from "./found.ts";
+import type { FileVariable, NamedGroup } from "./contents.ts";
+import {
+  type ConfigLayer,
+  isBatchNormalization,
+  resemblesBatchNormalization,
+} from "./model_config.ts";
+import {
+  flagsOf,
+  hasStatistics,
+  type Scope,
+  scopeOfPath,
+  scopesOf,
+} from "./weight_scopes.ts";
+
+const BY_NAMES = "its variables are named as a BatchNormalization's are";
+
+/** A layer and all layers inside it, containers first. */
+function* withChildren(layer: ConfigLayer): Generator<ConfigLayer> {
+  yield layer;
+  for (const child of layer.children) yield* withChildren(child);
+}
+
+/** The layers' names from the top-level layer's on, as far as a scope tells. */
+function pathOfScope(group: NamedGroup, { name: scope }: Scope): string[] {
+  const { name } = group;
+  if (scope === "" || scope === name || scope.endsWith(`/${name}`)) {
+    return [name];
+  }
+  const at = `/${scope}/`.lastIndexOf(`/${name}/`);
+  // In front of the layer's name is the model's; without it, the scope is
+  // that of the layers in a nested model.
+  return [name, at < 0 ? scope : scope.slice(at + name.length + 1)];
+}
+
+function recognized(group: NamedGroup, scope: Scope): Found {
+  const path = pathOfScope(group, scope);
+  return {
+    ...NOTHING_FOUND,
+    name: path[path.length - 1]!,
+    path,
+    location: group.location,
+    variables: scope.variables,
+    roles: scope.roles,
+    verdict: "recognized",
+    reason: BY_NAMES,
+    flags: flagsOf(scope),
+  };
+}
+
+/** What a file without a configuration says about a top-level layer. */
+function foundInGroup(group: NamedGroup): Found[] {
+  const scopes = scopesOf(group.variables);
+  if (scopes.length === 0) {
+    const { name, location } = group;
+    return [{ ...NOTHING_FOUND, name, path: [name], location }];
+  }
+  return scopes.map((scope) => {
+    const found = recognized(group, scope);
+    return hasStatistics(scope) ? found : {
+      ...found,
+      roles: undefined,
+      verdict: "other",
+      reason: undefined,
+      flags: undefined,
+    };
+  });
+}
+
+/** Shares out the scopes of one group among the layers that it belongs to. */
+class GroupMatcher {
+  readonly #group: NamedGroup;
+  readonly #free: Scope[];
+  readonly #layers: readonly ConfigLayer[];
+  readonly #taken = new Map<ConfigLayer, Scope>();
+
+  constructor(group: NamedGroup, layer: ConfigLayer) {
+    this.#group = group;
+    this.#layers = [...withChildren(layer)];
+    this.#free = scopesOf(group.variables);
+    const wanted = this.#layers.filter((each) =>
+      isBatchNormalization(each) || resemblesBatchNormalization(each)
+    );
+    // Innermost first, so that a layer is not given the scope of a wrapper
+    // while its own is there.
+    for (const each of wanted) {
+      this.#take(each, scopeOfPath(this.#free, each.path));
+    }
+    const left = wanted.filter((each) => !this.#taken.has(each));
+    const unnamed = this.#free.filter(hasStatistics);
+    // Names that fit nothing, such as a Theano backend's: the moving means
+    // are in the layers' order.
+    if (left.length > 0 && left.length === unnamed.length) {
+      left.forEach((each, i) => this.#take(each, unnamed[i]));
+    }
+  }
+
+  #take(layer: ConfigLayer, scope: Scope | undefined): void {
+    if (!scope) return;
+    this.#taken.set(layer, scope);
+    this.#free.splice(this.#free.indexOf(scope), 1);
+  }
+
+  *found(): Generator<Found> {
+    const leftover = this.#free.filter(hasStatistics)
+      .map((scope) => recognized(this.#group, scope));
+    for (const layer of this.#layers) {
+      const own = leftover.findIndex(({ path }) =>
+        path.join("/") === layer.path.join("/")
+      );
+      yield this.#foundFor(
+        layer,
+        own < 0 ? undefined : leftover.splice(own, 1)[0],
+      );
+    }
+    // Layers inside custom ones, which no configuration describes.
+    yield* leftover;
+  }
+
+  #foundFor(layer: ConfigLayer, leftover: Found | undefined): Found {
+    const { name, path, className, config, entry } = layer;
+    const common = { ...NOTHING_FOUND, name, path, className, config, entry };
+    const scope = this.#taken.get(layer);
+    const { location } = this.#group;
+    if (isBatchNormalization(layer)) {
+      return {
+        ...common,
+        location,
+        variables: scope?.variables ?? this.#onlyOwn(layer),
+        // Without a name that is known, the order decides.
+        roles: scope?.roles.size ? scope.roles : undefined,
+        verdict: "certain",
+      };
+    }
+    if (scope) {
+      return {
+        ...common,
+        location,
+        variables: scope.variables,
+        roles: scope.roles,
+        verdict: "possible",
+        reason:
+          `the class ${className} is not Keras' own, but has a BatchNormalization's configuration and variables`,
+        flags: flagsOf(scope),
+      };
+    }
+    // A custom layer whose variables are those of a layer inside it.
+    return leftover
+      ? { ...leftover, ...{ name, path, className } }
+      : { ...common, location };
+  }
+
+  /** Unnamed variables of a group that is this layer's alone. */
+  #onlyOwn(layer: ConfigLayer): readonly FileVariable[] {
+    const [only, ...others] = this.#layers;
+    return only === layer && others.length === 0 ? this.#group.variables : [];
+  }
+}
+
+/** Layers that the file has no group for; they have no weights. */
+function withoutGroup(layer: ConfigLayer): Found[] {
+  return [...withChildren(layer)].map((each) => {
+    const { name, path, className, config, entry } = each;
+    return {
+      ...NOTHING_FOUND,
+      name,
+      path,
+      className,
+      config,
+      entry,
+      verdict: isBatchNormalization(each) ? "certain" : "other",
+    };
+  });
+}
+
+/**
+ * The layers of a file of named weights, in the model's order.
+ *
+ * @param groups The groups of weights, one per top-level layer.
+ * @param layers The configuration's layers, where there is one.
+ */
+export function matchNamed(
+  groups: readonly NamedGroup[],
+  layers: readonly ConfigLayer[] | undefined,
+): Found[] {
+  if (!layers?.length) return groups.flatMap(foundInGroup);
+  const byName = new Map(groups.map((group) => [group.name, group]));
+  return layers.flatMap((layer) => {
+    const group = byName.get(layer.name);
+    return group
+      ? [...new GroupMatcher(group, layer).found()]
+      : withoutGroup(layer);
+  });
+}

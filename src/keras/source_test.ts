@@ -1,0 +1,109 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { FormatError, OptionError } from "../errors.ts";
+import { loadKeras } from "./load.ts";
+import type { KerasSource } from "./source.ts";
+import { fixtureBytes, fixtureUrl } from "./testing/fixtures.ts";
+
+const FILE = "tfk_rank3.h5";
+const KEYS = ["bn_last", "bn_axis1", "bn_axes12"];
+
+async function keysOf(source: KerasSource): Promise<string[]> {
+  return [...(await loadKeras(source)).batchNormalizations.keys()];
+}
+
+Deno.test("loadKeras() reads paths, file URLs, bytes and maps", async () => {
+  const url = fixtureUrl(FILE);
+  const bytes = fixtureBytes(FILE);
+  const padded = new Uint8Array(bytes.length + 3);
+  padded.set(bytes, 3);
+  for (
+    const source of [
+      url,
+      url.href,
+      decodeURIComponent(url.pathname),
+      bytes,
+      padded.subarray(3),
+      new Map([["any name", bytes]]),
+      new Map([["notes.txt", new Uint8Array([1])], ["model", bytes]]),
+    ]
+  ) {
+    assertEquals(await keysOf(source), KEYS);
+  }
+});
+
+Deno.test("loadKeras() leaves the bytes as they are", async () => {
+  const bytes = fixtureBytes(FILE);
+  await loadKeras(bytes);
+  assertEquals(bytes, fixtureBytes(FILE));
+});
+
+Deno.test("loadKeras() fetches", async () => {
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    (request) =>
+      request.url.endsWith(FILE)
+        ? new Response(fixtureBytes(FILE))
+        : new Response("no", { status: 404, statusText: "Not Found" }),
+  );
+  const base = `http://127.0.0.1:${server.addr.port}`;
+  assertEquals(await keysOf(`${base}/${FILE}`), KEYS);
+  assertEquals(await keysOf(new URL(`${base}/${FILE}`)), KEYS);
+  await assertRejects(
+    () => loadKeras(`${base}/x.h5`),
+    FormatError,
+    `Cannot fetch ${base}/x.h5: the server answered 404 Not Found`,
+  );
+});
+
+Deno.test("loadKeras() says what it found instead of a Keras file", async () => {
+  const folder = fixtureUrl(".");
+  const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+  for (
+    const [source, message] of [
+      [fixtureUrl("missing.h5"), "there is no such file"],
+      [folder, "it is a directory, expected a file"],
+      [
+        new Uint8Array(0),
+        "Cannot load a Keras model from the bytes: it is empty",
+      ],
+      [
+        text("hello"),
+        `expected HDF5 or a .keras archive, found bytes 68 65 6c 6c 6f ("hello")`,
+      ],
+      [text(`{"a": 1}`), ", JSON)"],
+      [text("<!DOCTYPE html>"), ", a web page)"],
+      [
+        text("version https://git-lfs.github.com/spec/v1"),
+        ", a Git LFS pointer: fetch the file itself)",
+      ],
+      [
+        new Uint8Array([0x93, ...text("NUMPY"), 1, 0]),
+        ", a NumPy array)",
+      ],
+      [new Map<string, Uint8Array>(), "the map has no files"],
+      [
+        new Map([["a", fixtureBytes(FILE)], ["b", fixtureBytes(FILE)]]),
+        "expected one file, got 2 (a, b)",
+      ],
+      [new Map([["a.bin", text("hello")]]), "from a.bin: expected HDF5"],
+    ] as const
+  ) {
+    await assertRejects(() => loadKeras(source), FormatError, message);
+  }
+});
+
+Deno.test("a file that cannot be read has the original error as its cause", async () => {
+  const error = await assertRejects(
+    () => loadKeras(fixtureUrl("missing.h5")),
+    FormatError,
+  );
+  assert(error.cause instanceof Error);
+});
+
+Deno.test("loadKeras() refuses other sources", async () => {
+  await assertRejects(
+    () => loadKeras(42 as unknown as string),
+    OptionError,
+    "Cannot load a model from number",
+  );
+});

@@ -1,0 +1,74 @@
+/**
+ * The recorded cases in `testdata/keras`: files that real Keras wrote, and
+ * what it computed with them.
+ *
+ * @module
+ */
+
+import type { KerasConfig } from "../../layer/config.ts";
+import type { ElementType, Tensor } from "../../tensor.ts";
+import { fromLittleEndian, rawType } from "../raw_tensor.ts";
+
+/** A tensor as the cases hold it. */
+export interface RecordedTensor {
+  readonly dtype: ElementType;
+  readonly shape: number[];
+  /** Little-endian bytes in base64. */
+  readonly data: string;
+}
+
+/** One BatchNormalization layer of a case. */
+export interface RecordedLayer {
+  readonly name: string;
+  readonly path: string[];
+  readonly config: KerasConfig;
+  readonly className: string;
+  readonly inputShape: (number | null)[];
+  readonly axis: number[];
+  readonly usedEpsilon: number;
+  /** Whether TensorFlow's fused operator ran; null where there is none. */
+  readonly fused: boolean | null;
+  readonly weights: Record<string, RecordedTensor>;
+  readonly input: RecordedTensor;
+  readonly output: RecordedTensor;
+}
+
+/** One case. */
+export interface RecordedCase {
+  readonly case: string;
+  readonly file: string;
+  readonly format: string;
+  readonly kerasVersion: string | null;
+  /** For weights only: the file with the whole model. */
+  readonly weightsOf?: string;
+  readonly layers: RecordedLayer[];
+}
+
+const FOLDER = new URL("../../../testdata/keras/", import.meta.url);
+
+/** The URL of a file of a case. */
+export function fixtureUrl(file: string): URL {
+  return new URL(file, FOLDER);
+}
+
+/** The bytes of a file of a case. */
+export function fixtureBytes(file: string): Uint8Array<ArrayBuffer> {
+  return Deno.readFileSync(fixtureUrl(file));
+}
+
+/** All cases, by name. */
+export function recordedCases(): RecordedCase[] {
+  return [...Deno.readDirSync(FOLDER)].map(({ name }) => name)
+    .filter((name) => name.endsWith(".json")).sort()
+    .map((name) => JSON.parse(Deno.readTextFileSync(fixtureUrl(name))));
+}
+
+/** The tensor that a case holds. */
+export function recordedTensor({ dtype, shape, data }: RecordedTensor): Tensor {
+  const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
+  return {
+    type: dtype,
+    dims: shape,
+    data: fromLittleEndian(rawType(dtype)!, bytes),
+  };
+}

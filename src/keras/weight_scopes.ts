@@ -1,0 +1,155 @@
+/**
+ * Weight names of Keras' own HDF5 layout, taken apart: which variable of
+ * which layer `outer/bn/gamma:0` is.
+ *
+ * @module
+ */
+
+import type { WeightFlags, WeightName } from "../layer/weights.ts";
+import type { FileVariable } from "./contents.ts";
+
+/**
+ * Variables by the last part of their names.
+ *
+ * Keras 1 has `running_std`, which since Keras 1.1 is the variance: it was
+ * filled from `tf.nn.moments` and kept its old name until Keras 2.
+ */
+const ROLES: Readonly<Record<string, WeightName>> = {
+  gamma: "gamma",
+  beta: "beta",
+  moving_mean: "moving_mean",
+  moving_variance: "moving_variance",
+  moving_stddev: "moving_stddev",
+  renorm_mean: "renorm_mean",
+  renorm_stddev: "renorm_stddev",
+  running_mean: "moving_mean",
+  running_std: "moving_variance",
+};
+
+/** Keras 1's names: `bn_gamma`, in no scope. */
+const KERAS_1_NAME = /^(.*)_(gamma|beta|running_mean|running_std)$/;
+
+/** A weight's name, taken apart. */
+interface ParsedName {
+  /** All but the variable; the scope of the layer, or what stands for it. */
+  readonly scope: string;
+  readonly role: WeightName | undefined;
+}
+
+function parseName(name: string): ParsedName {
+  // TensorFlow's output number, and the counter of a name that was taken.
+  const bare = name.replace(/:\d+$/, "");
+  const slash = bare.lastIndexOf("/");
+  const last = bare.slice(slash + 1);
+  const role = ROLES[last] ?? ROLES[last.replace(/_\d+$/, "")];
+  const scope = slash < 0 ? "" : bare.slice(0, slash);
+  if (role) return { scope, role };
+  const [, layer, variable] = KERAS_1_NAME.exec(last) ?? [];
+  return layer === undefined
+    ? { scope, role }
+    : { scope: scope ? `${scope}/${layer}` : layer, role: ROLES[variable!] };
+}
+
+/** The variables of one scope, which is one layer's, or a wrapper's. */
+export interface Scope {
+  /** The scope, such as `outer/bn`. */
+  readonly name: string;
+  /** Every variable in it. */
+  readonly variables: readonly FileVariable[];
+  /** Those that a BatchNormalization has. */
+  readonly roles: ReadonlyMap<WeightName, FileVariable>;
+}
+
+/** Sorts variables by scope; scopes are in the order of their moving means, or else of first use. */
+export function scopesOf(variables: readonly FileVariable[]): Scope[] {
+  interface Growing {
+    name: string;
+    variables: FileVariable[];
+    roles: Map<WeightName, FileVariable>;
+  }
+  const scopes = new Map<string, Growing>();
+  for (const variable of variables) {
+    const { scope, role } = parseName(variable.name);
+    const entry: Growing = scopes.get(scope) ??
+      { name: scope, variables: [], roles: new Map() };
+    scopes.set(scope, entry);
+    entry.variables.push(variable);
+    if (role && !entry.roles.has(role)) entry.roles.set(role, variable);
+  }
+  // Frozen layers' gammas are listed behind those that learn; the moving
+  // means never learn, so that they always have the layers' order.
+  const order = (scope: Growing): number => {
+    const mean = scope.roles.get("moving_mean");
+    return variables.indexOf(mean ?? scope.variables[0]!);
+  };
+  return [...scopes.values()].sort((a, b) => order(a) - order(b));
+}
+
+/** Whether a scope has the two variables that nothing but a BatchNormalization has. */
+export function hasStatistics({ roles }: Scope): boolean {
+  return roles.has("moving_mean") && roles.has("moving_variance");
+}
+
+/** Which variables a scope has. */
+export function flagsOf({ roles }: Scope): WeightFlags {
+  return {
+    scale: roles.has("gamma"),
+    center: roles.has("beta"),
+    renorm: roles.has("moving_stddev"),
+  };
+}
+
+/** Whether a scope is that of a name, perhaps within others. */
+function endsWithName(scope: string, name: string): boolean {
+  return scope === name || scope.endsWith(`/${name}`);
+}
+
+/** A counter that TensorFlow 1 put behind a scope that was taken. */
+function withoutCounter(scope: string): string {
+  return scope.replace(/_\d+$/, "");
+}
+
+/** The number of parts that a scope and a path have in common at their ends. */
+function commonEnd(scope: string, path: readonly string[]): number {
+  const a = scope.split("/").reverse();
+  const b = path.join("/").split("/").reverse();
+  const different = a.findIndex((part, i) => part !== b[i]);
+  return different < 0 ? a.length : different;
+}
+
+/**
+ * The scope that a layer's path names, if it is clear which one.
+ *
+ * In this order: the layer's own name, its name with a counter, and then the
+ * containing layers' names from the inside, since a wrapper such as
+ * TimeDistributed gives its scope to what it wraps.
+ *
+ * @param scopes Those that are not another layer's.
+ * @param path The names down to the layer.
+ */
+export function scopeOfPath(
+  scopes: readonly Scope[],
+  path: readonly string[],
+): Scope | undefined {
+  const name = path[path.length - 1]!;
+  const best = (candidates: Scope[]): Scope | undefined =>
+    candidates.sort((a, b) =>
+      commonEnd(b.name, path) - commonEnd(a.name, path) ||
+      a.name.length - b.name.length
+    )[0];
+  const own = best(scopes.filter((scope) => endsWithName(scope.name, name)));
+  if (own) return own;
+  const counted = best(
+    scopes.filter((scope) => endsWithName(withoutCounter(scope.name), name)),
+  );
+  if (counted) return counted;
+  for (const container of path.slice(0, -1).reverse()) {
+    const wrapped = best(
+      scopes.filter((scope) =>
+        hasStatistics(scope) && endsWithName(scope.name, container)
+      ),
+    );
+    if (wrapped) return wrapped;
+  }
+  return undefined;
+}
