@@ -31,11 +31,19 @@ export {
   type SetKernelsOptions,
 } from "./src/kernels/dispatch.ts";
 export type { KernelName } from "./src/kernels/types.ts";
+export { BatchNormalization } from "./src/layer/batch_normalization.ts";
+export type { GradientSums } from "./src/layer/backward.ts";
+export type {
+  BackwardOptions,
+  CallOptions,
+  FromConfigOptions,
+  Gradients,
+} from "./src/layer/call_options.ts";
 export {
-  BatchNormalization,
-  type CallOptions,
-  type FromConfigOptions,
-} from "./src/layer/batch_normalization.ts";
+  type ChannelMoments,
+  mergeMoments,
+} from "./src/layer/channel_moments.ts";
+export type { LayerVariables } from "./src/layer/layer_variables.ts";
 export type { Axis } from "./src/layer/axis.ts";
 export type { KerasConfig } from "./src/layer/config.ts";
 export type { DtypePolicy } from "./src/layer/dtype_policy.ts";
@@ -73,3 +81,37 @@ export type {
 } from "./src/keras/types.ts";
 export { buildOnnx } from "./src/onnx/build.ts";
 export type { BuildOnnxOptions, OnnxForm } from "./src/onnx/build_options.ts";
+export {
+  Adam,
+  AdamW,
+  type OptimizerIdentifier,
+  resolveOptimizer,
+  type ResolveOptimizerOptions,
+  RMSprop,
+  SGD,
+} from "./src/training/optimizers.ts";
+export type {
+  Optimizer,
+  OptimizerOptions,
+  OptimizerSlot,
+  OptimizerState,
+  OptimizerVariable,
+} from "./src/training/optimizer.ts";
+export {
+  KerasOptimizer,
+  type UpdateContext,
+} from "./src/training/keras_optimizer.ts";
+export type { Round } from "./src/training/rounding.ts";
+export type { AdamOptions } from "./src/training/adam.ts";
+export type { SGDOptions } from "./src/training/sgd.ts";
+export type { RMSpropOptions } from "./src/training/rmsprop.ts";
+export {
+  trainStep,
+  type TrainStepOptions,
+  type TrainStepResult,
+} from "./src/training/train_step.ts";
+export {
+  type ApplyOptions,
+  TrainingState,
+  type TrainingStateOptions,
+} from "./src/training/training_state.ts";

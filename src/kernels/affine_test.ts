@@ -5,9 +5,9 @@ import {
   type ElementType,
   type TensorData,
 } from "../tensor.ts";
-import { allocate } from "./allocate.ts";
 import { KERNELS } from "./dispatch.ts";
 import { layoutOf } from "./layout.ts";
+import { allocateOff, copyInto, viewLike } from "./testing/arrays.ts";
 import { assertSameBits } from "./testing/bits.ts";
 import {
   ELEMENT_TYPES,
@@ -17,25 +17,6 @@ import {
 } from "./testing/cases.ts";
 import { affineOracle } from "./testing/oracle.ts";
 import type { Kernels, Parameters } from "./types.ts";
-
-/** A view of an array's class over a buffer that may be shared. */
-function viewLike(
-  data: TensorData,
-  buffer: ArrayBufferLike,
-  byteOffset: number,
-): TensorData {
-  const View = data.constructor as new (
-    buffer: ArrayBufferLike,
-    byteOffset: number,
-    length: number,
-  ) => TensorData;
-  return new View(buffer, byteOffset, data.length);
-}
-
-function copyInto<T extends TensorData>(target: T, source: TensorData): T {
-  (target as Float32Array).set(source as Float32Array);
-  return target;
-}
 
 /**
  * The ways in which arrays can be given: each makes `x` (with the input's
@@ -47,18 +28,6 @@ interface Placement {
     type: ElementType,
     input: TensorData,
   ): { x: TensorData; y: TensorData; dispose?: () => void };
-}
-
-/** A tensor in WASM memory, one element off from where it begins. */
-function allocateOff(
-  type: ElementType,
-  length: number,
-): { data: TensorData; dispose: () => void } {
-  const tensor = allocate([length + 1], type);
-  return {
-    data: tensor.data.subarray(1),
-    dispose: () => tensor[Symbol.dispose](),
-  };
 }
 
 const PLACEMENTS: readonly Placement[] = [

@@ -13,6 +13,8 @@ import {
 } from "../half_float.ts";
 import { type ElementType, halfBits, type TensorData } from "../tensor.ts";
 import { type Block, forEachBlock, type Layout } from "./layout.ts";
+import { createTrainingKernels } from "./training.ts";
+import { bindTypedArrayPieces } from "./typed_array_pieces.ts";
 import type { Kernels, Parameters } from "./types.ts";
 
 /** Applies `y = x * a + b` to one block. */
@@ -143,6 +145,7 @@ const affineBfloat16: AffineBlock<Uint16Array, Float32Array> = (
 /** The typed-array kernels. */
 export const typedArrayKernels: Kernels = {
   name: "typed-array",
+  ...createTrainingKernels(bindTypedArrayPieces),
   affine(
     type: ElementType,
     layout: Layout,

@@ -26,8 +26,106 @@ export interface Allocation {
   release(): void;
 }
 
+/**
+ * The arithmetic of training. All of it is in float64, whatever the element
+ * type: elements are widened exactly, every operation is rounded once, in the
+ * order that is written (no fused multiply-add), and results are rounded once
+ * when they are stored (16-bit types by way of float32). `mean` and the like
+ * are one value per channel.
+ */
+export interface TrainingKernels {
+  /**
+   * The mean of every channel and the sum of squared deviations from it.
+   *
+   * The order of summation and its error bound are in `training.ts`. A channel
+   * without elements gets 0 and 0.
+   *
+   * @param type The element type of `x`.
+   * @param layout How elements map to channels.
+   * @param x The input.
+   * @param mean Receives the means.
+   * @param m2 Receives the sums of squared deviations.
+   */
+  moments(
+    type: ElementType,
+    layout: Layout,
+    x: TensorData,
+    mean: Float64Array,
+    m2: Float64Array,
+  ): void;
+
+  /**
+   * `y = (x - mean) * factor + summand`.
+   *
+   * @param type The element type of `x` and `y`.
+   * @param layout How elements map to channels.
+   * @param x The input.
+   * @param y The output; may be `x` itself, but may not overlap it otherwise.
+   * @param mean What is taken off.
+   * @param factor The factors.
+   * @param summand The summands.
+   */
+  normalize(
+    type: ElementType,
+    layout: Layout,
+    x: TensorData,
+    y: TensorData,
+    mean: Float64Array,
+    factor: Float64Array,
+    summand: Float64Array,
+  ): void;
+
+  /**
+   * The sums of `dy` and of `dy * (x - mean)` of every channel, in the order
+   * of `training.ts`; 0 for a channel without elements.
+   *
+   * @param type The element type of `x` and `dy`.
+   * @param layout How elements map to channels.
+   * @param x The input of the forward pass.
+   * @param dy The gradient by its output.
+   * @param mean What is taken off `x`.
+   * @param sum Receives the sums of `dy`.
+   * @param product Receives the sums of `dy * (x - mean)`.
+   */
+  gradientSums(
+    type: ElementType,
+    layout: Layout,
+    x: TensorData,
+    dy: TensorData,
+    mean: Float64Array,
+    sum: Float64Array,
+    product: Float64Array,
+  ): void;
+
+  /**
+   * `dx = (dy - shift - (x - mean) * slope) * factor`.
+   *
+   * @param type The element type of `x`, `dy` and `dx`.
+   * @param layout How elements map to channels.
+   * @param x The input of the forward pass.
+   * @param dy The gradient by its output.
+   * @param dx The output; may be `x` or `dy` itself, but may not overlap them
+   * otherwise.
+   * @param mean What is taken off `x`.
+   * @param shift What is taken off `dy`.
+   * @param slope The factors of `x - mean`.
+   * @param factor The factors of all of it.
+   */
+  inputGradient(
+    type: ElementType,
+    layout: Layout,
+    x: TensorData,
+    dy: TensorData,
+    dx: TensorData,
+    mean: Float64Array,
+    shift: Float64Array,
+    slope: Float64Array,
+    factor: Float64Array,
+  ): void;
+}
+
 /** An implementation of the arithmetic over whole tensors. */
-export interface Kernels {
+export interface Kernels extends TrainingKernels {
   /** Which implementation this is. */
   readonly name: KernelName;
 

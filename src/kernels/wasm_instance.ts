@@ -13,21 +13,31 @@ import {
   type TensorData,
 } from "../tensor.ts";
 import { type Block, forEachBlock, type Layout } from "./layout.ts";
+import { SLOTS, type SlotVectors } from "./pieces.ts";
 import type { Parameters } from "./types.ts";
-import { type AffineFunction, instantiate, reasonOf } from "./wasm_module.ts";
+import {
+  type AffineFunction,
+  instantiate,
+  reasonOf,
+  type WasmExports,
+} from "./wasm_module.ts";
 
-// The memory, in bytes: factors, summands, staging area, tensors (if any).
+// The memory, in bytes: factors, summands, two staging areas, tensors (if
+// any). Training has its four vectors where inference has factors and summands.
 const PARAMETER_BYTES = 32 * 1024;
 const FACTORS = 0;
 const SUMMANDS = FACTORS + PARAMETER_BYTES;
-const STAGING = SUMMANDS + PARAMETER_BYTES;
+/** Where the first staging area begins. */
+export const STAGING = SUMMANDS + PARAMETER_BYTES;
 /**
  * 64 KB: large enough that a call per chunk costs nothing, small enough that
  * a chunk is still in the L2 cache when it is computed and copied out.
  */
 const STAGING_BYTES = 64 * 1024;
+/** The same for a second input, which only training has. */
+export const SECOND_STAGING = STAGING + STAGING_BYTES;
 /** Where tensors may begin; what lies before it is the instance's own. */
-export const HEAP = STAGING + STAGING_BYTES;
+export const HEAP = SECOND_STAGING + STAGING_BYTES;
 
 /** The size of a page of WASM memory, in bytes. */
 export const PAGE_BYTES = 64 * 1024;
@@ -54,7 +64,7 @@ const WIDE_ROW = 2048;
 const TURN = 16;
 
 /** The arrays that hold elements as the kernels see them. */
-type Elements = Float32Array | Float64Array | Uint16Array;
+export type Elements = Float32Array | Float64Array | Uint16Array;
 
 /** The parameter areas of a memory, in parameters. */
 interface ParameterAreas {
@@ -121,7 +131,10 @@ function spread(
 export class WasmInstance {
   /** The memory's buffer; the same object for ever, as nothing grows it. */
   readonly buffer: ArrayBuffer;
-  readonly #kernels: Readonly<Record<ElementType, AffineFunction>>;
+  /** The functions of the module. */
+  readonly exports: WasmExports;
+  /** The slots' vectors of training. */
+  readonly vectors: SlotVectors;
   readonly #singles: Float32Array;
   readonly #doubles: Float64Array;
   readonly #halves: Uint16Array;
@@ -150,11 +163,14 @@ export class WasmInstance {
         { cause },
       );
     }
-    this.#kernels = instantiate(module, memory);
+    this.exports = instantiate(module, memory);
     this.buffer = memory.buffer as ArrayBuffer; // not shared: not asked for
     this.#singles = new Float32Array(this.buffer);
     this.#doubles = new Float64Array(this.buffer);
     this.#halves = new Uint16Array(this.buffer);
+    const vector = (index: number): Float64Array =>
+      new Float64Array(this.buffer, FACTORS + 8 * SLOTS * index, SLOTS);
+    this.vectors = [vector(0), vector(1), vector(2), vector(3)];
     const singles = PARAMETER_BYTES / 4;
     this.#singleAreas = {
       factors: new Float32Array(this.buffer, FACTORS, singles),
@@ -165,6 +181,12 @@ export class WasmInstance {
       factors: new Float64Array(this.buffer, FACTORS, doubles),
       summands: new Float64Array(this.buffer, SUMMANDS, doubles),
     };
+  }
+
+  /** The whole memory as elements of a type. */
+  elements(type: ElementType): Elements {
+    if (type === "float32") return this.#singles;
+    return type === "float64" ? this.#doubles : this.#halves;
   }
 
   /** `y = x * a + b`, as {@linkcode Kernels.affine} has it. */
@@ -180,9 +202,9 @@ export class WasmInstance {
     const half = bytes === 2;
     const double = type === "float64";
     const call: Call = {
-      kernel: this.#kernels[type],
+      kernel: this.exports.affine[type],
       bytes,
-      memory: half ? this.#halves : double ? this.#doubles : this.#singles,
+      memory: this.elements(type),
       areas: double ? this.#doubleAreas : this.#singleAreas,
       x: half ? halfBits(x) : x as Elements,
       y: half ? halfBits(y) : y as Elements,

@@ -6,6 +6,7 @@
 
 import { OptionError, UnsupportedError } from "../errors.ts";
 import type { ElementType } from "../tensor.ts";
+import type { PieceOperation } from "./pieces.ts";
 import { WASM_HEX } from "./wasm_binary.ts";
 
 /**
@@ -24,13 +25,62 @@ export type AffineFunction = (
   inner: number,
 ) => void;
 
-/** The export of each element type; `kernels/index.ts` has the same names. */
-const AFFINE_EXPORTS: Readonly<Record<ElementType, string>> = {
-  float32: "affineFloat32",
-  float64: "affineFloat64",
-  float16: "affineFloat16",
-  bfloat16: "affineBfloat16",
+/**
+ * A {@linkcode PieceOperation} on a piece. Pointers are byte offsets: of the
+ * slots' vectors, then of `x`, `dy` and the output, as far as the operation
+ * has them. Then come the number of rows and, in elements, the length of rows,
+ * or the width of columns and the stride of their rows.
+ */
+export type PieceFunction = (vectors: number, ...rest: number[]) => void;
+
+/** Converts `count` elements from one byte offset to another. */
+export type ConvertFunction = (from: number, to: number, count: number) => void;
+
+/** A form of pieces: a slot per row, or per column. */
+export type PieceForm = "Rows" | "Columns";
+
+/** The functions of the module, by what `kernels/index.ts` calls them. */
+export interface WasmExports {
+  /** Inference, for each element type. */
+  readonly affine: Readonly<Record<ElementType, AffineFunction>>;
+  /** Training, for the types that it computes on. */
+  piece(
+    operation: PieceOperation,
+    form: PieceForm,
+    type: "float32" | "float64",
+  ): PieceFunction;
+  /** 16-bit elements to float32, and back. */
+  convert(
+    direction: "decode" | "encode",
+    type: "float16" | "bfloat16",
+  ): ConvertFunction;
+}
+
+const SUFFIXES: Readonly<Record<ElementType, string>> = {
+  float32: "Float32",
+  float64: "Float64",
+  float16: "Float16",
+  bfloat16: "Bfloat16",
 };
+const OPERATIONS: readonly PieceOperation[] = [
+  "moments",
+  "gradientSums",
+  "normalize",
+  "inputGradient",
+];
+
+/** All exports of the module. */
+const EXPORTS: readonly string[] = [
+  ...Object.values(SUFFIXES).map((suffix) => `affine${suffix}`),
+  ...OPERATIONS.flatMap((operation) =>
+    ["Rows", "Columns"].flatMap((form) =>
+      ["Float32", "Float64"].map((suffix) => operation + form + suffix)
+    )
+  ),
+  ...["decode", "encode"].flatMap((direction) =>
+    ["Float16", "Bfloat16"].map((suffix) => direction + suffix)
+  ),
+];
 
 /** The bytes of a hexadecimal text. */
 function decodeHex(hex: string): Uint8Array<ArrayBuffer> {
@@ -86,14 +136,13 @@ export function checkModule(module: WebAssembly.Module): void {
       { cause },
     );
   }
-  const expected = Object.values(AFFINE_EXPORTS);
   if (
-    expected.some((name) => !exported.includes(name)) ||
+    EXPORTS.some((name) => !exported.includes(name)) ||
     imported.some((name) => name !== "env.memory")
   ) {
     throw new OptionError(
       `Cannot use the option "module": expected kernels/evenkeel.wasm of this version, which exports ${
-        expected.join(", ")
+        EXPORTS.join(", ")
       } and imports env.memory; got one that exports ${
         exported.join(", ") || "nothing"
       } and imports ${imported.join(", ") || "nothing"}`,
@@ -109,7 +158,7 @@ export function checkModule(module: WebAssembly.Module): void {
 export function instantiate(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
-): Readonly<Record<ElementType, AffineFunction>> {
+): WasmExports {
   let exports: WebAssembly.Exports;
   try {
     exports = new WebAssembly.Instance(module, { env: { memory } }).exports;
@@ -122,12 +171,18 @@ export function instantiate(
     );
   }
   const affine = (type: ElementType): AffineFunction =>
-    exports[AFFINE_EXPORTS[type]] as AffineFunction;
+    exports[`affine${SUFFIXES[type]}`] as AffineFunction;
   return {
-    float32: affine("float32"),
-    float64: affine("float64"),
-    float16: affine("float16"),
-    bfloat16: affine("bfloat16"),
+    affine: {
+      float32: affine("float32"),
+      float64: affine("float64"),
+      float16: affine("float16"),
+      bfloat16: affine("bfloat16"),
+    },
+    piece: (operation, form, type) =>
+      exports[operation + form + SUFFIXES[type]] as PieceFunction,
+    convert: (direction, type) =>
+      exports[direction + SUFFIXES[type]] as ConvertFunction,
   };
 }
 

@@ -45,6 +45,11 @@ Deno.test("the memory stays small and fixed, whatever the tensor", () => {
   const b = new Float32Array(64).fill(1);
   kernels.affine("float32", layout, x, x, a, b);
   assert(x.every((value) => value === 7));
+  const c = new Float64Array(64).fill(7);
+  const sum = new Float64Array(64);
+  kernels.gradientSums("float32", layout, x, x, c, sum, new Float64Array(64));
+  kernels.inputGradient("float32", layout, x, x, x, c, c, c, c);
+  assert(x.every((value) => value === 0));
   assertEquals(kernels.memoryBytes, before);
 });
 

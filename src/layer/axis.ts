@@ -54,7 +54,7 @@ export function checkAxis(axis: unknown, kerasVersion: KerasVersion): Axis {
       throw new OptionError(
         `Cannot use axis ${
           formatAxis(axis)
-        }: Keras 3 takes one integer; use kerasVersion "2.4" or "2.6" for a list`,
+        }: Keras 3 takes one integer; use kerasVersion "2.4", "2.6" or "2.12" for a list`,
       );
     }
     return [...axis];

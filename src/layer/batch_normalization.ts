@@ -4,35 +4,43 @@
  * @module
  */
 
-import { OptionError, ShapeError, UnsupportedError } from "../errors.ts";
+import { OptionError } from "../errors.ts";
 import { foldStatistics } from "../kernels/coefficients.ts";
 import { resolveKernels } from "../kernels/dispatch.ts";
 import { type Layout, layoutOf } from "../kernels/layout.ts";
-import type { Parameters } from "../kernels/types.ts";
+import type { Kernels, Parameters } from "../kernels/types.ts";
 import {
   castTensor,
   createData,
+  type ElementType,
+  encodeInto,
   type Tensor,
   type TensorData,
   toFloats,
 } from "../tensor.ts";
-import { resolveAxes, resolveFused } from "./axis.ts";
+import {
+  type GradientSums,
+  gradientSumsOf,
+  inferenceGradients,
+  trainingGradients,
+} from "./backward.ts";
+import { type Built, resolveBuild } from "./build.ts";
+import type {
+  BackwardOptions,
+  CallOptions,
+  FromConfigOptions,
+  Gradients,
+} from "./call_options.ts";
+import type { ChannelMoments } from "./channel_moments.ts";
 import { configOf, type KerasConfig, parseConfig } from "./config.ts";
+import { type TrainingInputs, type TrainingTape, widen } from "./forward.ts";
 import { inferenceStatistics } from "./inference.ts";
-import { checkAgainstSpec, checkTensor, type InputSpec } from "./input_spec.ts";
-import type { KerasVersion } from "./keras_version.ts";
-import {
-  type BatchNormalizationOptions,
-  type ResolvedOptions,
-  resolveOptions,
-} from "./options.ts";
-import {
-  adoptWeights,
-  initialWeights,
-  parameterShape,
-  type WeightName,
-  weightNames,
-} from "./weights.ts";
+import { checkAgainstSpec, checkLike, checkTensor } from "./input_spec.ts";
+import { LayerVariables } from "./layer_variables.ts";
+import type { BatchNormalizationOptions, ResolvedOptions } from "./options.ts";
+import { resolveOptions } from "./resolve_options.ts";
+import { trainBatch } from "./train_batch.ts";
+import { checkWeights, initialWeights } from "./weights.ts";
 
 /**
  * The least epsilon of TensorFlow's fused operator up to 2.11: cuDNN's minimum
@@ -40,37 +48,6 @@ import {
  * `fused_batch_norm`), applied on every device.
  */
 const FUSED_EPSILON = 1.001e-5;
-
-/** How {@linkcode BatchNormalization.call} runs. */
-export interface CallOptions {
-  /** Whether to use, and learn from, the batch's statistics; default false. */
-  readonly training?: boolean;
-  /** Keras' mask, of the input's shape without the last axis. */
-  readonly mask?: Tensor | Uint8Array;
-  /** Where the output goes; may be the input itself. */
-  readonly out?: Tensor;
-}
-
-/** How {@linkcode BatchNormalization.fromConfig} reads. */
-export interface FromConfigOptions {
-  /** The release that wrote the configuration; by default its spelling tells. */
-  readonly kerasVersion?: KerasVersion;
-  /** Which kernels the layer runs on. */
-  readonly kernels?: BatchNormalizationOptions["kernels"];
-  /**
-   * Keep initializers, regularizers and constraints of unknown classes as
-   * they are, and fail only when one is used; default false, as in Keras.
-   */
-  readonly lenient?: boolean;
-}
-
-/** What is fixed when the input's shape is first known. */
-interface Built {
-  readonly spec: InputSpec;
-  readonly rank: number;
-  readonly axes: readonly number[];
-  readonly fused: boolean;
-}
 
 let unnamed = 0;
 
@@ -117,20 +94,18 @@ function sameDims(a: readonly number[], b: readonly number[]): boolean {
  * assertEquals([...y.data], [2, 2]);
  * ```
  */
-export class BatchNormalization {
-  /** Whether the layer learns; a frozen one always runs inference. */
-  trainable: boolean;
-
-  /** The layer's name. */
-  readonly name: string;
-
-  readonly #options: ResolvedOptions;
+export class BatchNormalization extends LayerVariables {
   #source: KerasConfig | undefined;
   #built: Built | undefined;
-  #weights: Map<WeightName, Tensor> | undefined;
   #layout: { dims: readonly number[]; layout: Layout } | undefined;
   #scratch: { a: Parameters; b: Parameters } | undefined;
   #activityLoss = 0;
+  /** Whether TF 1's class: frozen, it still normalizes by the batch. */
+  #isVersion1 = false;
+  /** What the backward pass of the last call needs. */
+  #tape: TrainingTape | undefined;
+  #input: Tensor | undefined;
+  #inputType: ElementType | undefined;
 
   /**
    * Makes a layer.
@@ -142,10 +117,13 @@ export class BatchNormalization {
    * refuses, or `momentum` or `epsilon` is not a finite number.
    */
   constructor(options: BatchNormalizationOptions = {}) {
-    this.#options = resolveOptions(options);
-    this.name = this.#options.name ?? automaticName();
-    this.trainable = this.#options.trainable;
-    if (this.#options.weights) this.setWeights(this.#options.weights);
+    const resolved = resolveOptions(options);
+    super(resolved.name ?? automaticName(), resolved);
+  }
+
+  /** The shape of every variable; undefined until the layer is built. */
+  protected override parameterShape(): readonly number[] | undefined {
+    return this.#built?.parameterShape;
   }
 
   /**
@@ -183,6 +161,7 @@ export class BatchNormalization {
       ...(options.kernels ? { kernels: options.kernels } : {}),
     });
     layer.#source = structuredClone(parsed.source);
+    layer.#isVersion1 = parsed.isVersion1;
     return layer;
   }
 
@@ -194,7 +173,7 @@ export class BatchNormalization {
    */
   getConfig(): KerasConfig {
     return configOf({
-      options: this.#options,
+      options: this.options,
       name: this.name,
       trainable: this.trainable,
       built: this.#built,
@@ -202,9 +181,17 @@ export class BatchNormalization {
     });
   }
 
-  /** The checked options that the layer was made with. */
-  get options(): ResolvedOptions {
-    return this.#options;
+  /**
+   * The Keras class that this layer is: `BatchNormalizationV1` and
+   * `SyncBatchNormalization` (Keras 2's `synchronized`) say more than the
+   * configuration does.
+   */
+  get className(): string {
+    if (this.#isVersion1) return "BatchNormalizationV1";
+    const { synchronized, kerasVersion } = this.options;
+    return synchronized && kerasVersion !== "3"
+      ? "SyncBatchNormalization"
+      : "BatchNormalization";
   }
 
   /** The kept axes, non-negative and ascending; undefined until built. */
@@ -223,7 +210,7 @@ export class BatchNormalization {
    * was given.
    */
   get effectiveEpsilon(): number {
-    const { epsilon, kerasVersion } = this.#options;
+    const { epsilon, kerasVersion } = this.options;
     const hasFloor = kerasVersion === "2.4" || kerasVersion === "2.6";
     return this.#built?.fused && hasFloor
       ? Math.max(epsilon, FUSED_EPSILON)
@@ -250,54 +237,15 @@ export class BatchNormalization {
       return;
     }
     const { name } = this;
-    const { virtualBatchSize, adjustment, kerasVersion } = this.#options;
-    const rank = inputShape.length;
-    if (rank === 0) {
-      throw new ShapeError(
-        `Cannot build layer "${name}": input has undefined rank, expected at least one dimension`,
-      );
+    const built = resolveBuild(name, this.options, inputShape);
+    // Weights that were set before stay the tensors they are: they may have
+    // been handed out.
+    if (this.variables) {
+      checkWeights(name, this.options, this.weights, built.parameterShape);
+    } else {
+      this.variables = initialWeights(this.options, built.parameterShape);
     }
-    const axes = resolveAxes(this.#options.axis, rank, name);
-    if (virtualBatchSize !== null) {
-      if (!(virtualBatchSize > 0) || !Number.isInteger(virtualBatchSize)) {
-        throw new OptionError(
-          `Cannot build layer "${name}": virtualBatchSize must be a positive integer that divides the true batch size, got ${virtualBatchSize}`,
-        );
-      }
-      if (axes.includes(0)) {
-        throw new OptionError(
-          `Cannot build layer "${name}": with virtualBatchSize, the batch dimension must be 0 and thus axis cannot include 0`,
-        );
-      }
-      if (adjustment !== null) {
-        throw new OptionError(
-          `Cannot build layer "${name}": with virtualBatchSize, adjustment cannot be specified`,
-        );
-      }
-    }
-    const fused = resolveFused(
-      this.#options.fused,
-      axes,
-      rank,
-      kerasVersion,
-      name,
-    );
-    const extents = axes.map((axis) => {
-      const extent = inputShape[axis];
-      if (typeof extent !== "number") {
-        throw new ShapeError(
-          `Cannot build layer "${name}": input has an undefined extent at axis ${axis} in shape [${
-            inputShape.map((e) => e ?? "null").join(", ")
-          }]`,
-        );
-      }
-      return extent;
-    });
-    const shape = parameterShape(inputShape, axes, virtualBatchSize !== null);
-    this.#weights = this.#weights
-      ? adoptWeights(name, this.#options, [...this.#weights.values()], shape)
-      : initialWeights(this.#options, shape);
-    this.#built = { spec: { rank, axes, extents }, rank, axes, fused };
+    this.#built = built;
   }
 
   /**
@@ -306,72 +254,215 @@ export class BatchNormalization {
    * The input is cast to the layer's compute type first, as Keras casts it,
    * and the output has that type.
    *
+   * In training, the output is normalized by the batch's own statistics, all
+   * computed in float64 and rounded once, and the moving statistics move as
+   * the layer's `kerasVersion` has it. A frozen layer (`trainable` false) runs
+   * inference instead and changes nothing. Ghost batches are those of Keras:
+   * row i belongs to ghost batch `i mod (batch / virtualBatchSize)`.
+   *
    * @param x The input; its rank and kept extents are fixed by the first call.
-   * @param options Training, mask and where the output goes.
+   * @param options Training, mask, merged moments and where the output goes.
    * @returns The output, of the input's shape; `out` where that is given.
    *
-   * @throws {ShapeError} If the input or `out` does not fit.
+   * @throws {ShapeError} If the input, `out`, the mask or the moments do not
+   * fit, or ghost batches do not divide the batch.
    * @throws {OptionError} If a type is not what it must be, or
    * `movingVariance + epsilon` is negative somewhere, of which no root is.
-   * @throws {UnsupportedError} If a layer that is not frozen is called in
-   * training, which this version does not do yet.
+   * @throws {UnsupportedError} If ghost batches come with a mask or moments.
+   *
+   * @example Train a step
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { BatchNormalization, tensor } from "@evenkeel/evenkeel";
+   *
+   * const layer = new BatchNormalization({ momentum: 0.5, epsilon: 0 });
+   * const y = layer.call(tensor([1, 3], [2, 1]), { training: true });
+   * assertEquals([...y.data], [-1, 1]);
+   * assertEquals([...layer.movingMean.data], [1]); // half-way from 0 to 2
+   *
+   * const { dx, dgamma } = layer.backward(tensor([0, 1], [2, 1]));
+   * assertEquals([...dx.data], [0, 0]); // two values always become -1 and 1
+   * assertEquals([...dgamma!.data], [1]);
+   * ```
    */
   call(x: Tensor, options: CallOptions = {}): Tensor {
     const { name } = this;
+    const { training = false, out } = options;
     checkTensor(x, `the input of layer "${name}"`);
-    if (options.training && this.trainable) {
-      throw new UnsupportedError(
-        `Cannot call layer "${name}" in training: this version runs inference only, leave training out or freeze the layer with trainable = false`,
-      );
-    }
     this.build(x.dims);
-    const { compute } = this.#options.dtype;
-    if (x.type !== compute && !this.#options.autocast) {
+    const { compute } = this.options.dtype;
+    if (x.type !== compute && !this.options.autocast) {
       throw new OptionError(
         `Cannot call layer "${name}" on ${x.type}: it computes in ${compute} and autocast is off`,
       );
     }
-    const input = castTensor(x, compute);
-    const out = options.out ?? {
-      type: compute,
-      dims: [...x.dims],
-      data: newData(input),
-    };
-    if (options.out) this.#checkOut(options.out, x);
-    this.#infer(input, out.data);
-    return out;
-  }
-
-  #checkOut(out: Tensor, x: Tensor): void {
-    checkTensor(out, `out of layer "${this.name}"`);
-    const { compute } = this.#options.dtype;
-    if (out.type !== compute) {
-      throw new OptionError(
-        `Cannot write the output of layer "${this.name}" to a ${out.type} tensor: expected ${compute}, the type it computes in`,
-      );
+    if (out) checkLike(out, compute, x.dims, `out of layer "${name}"`);
+    let input = castTensor(x, compute);
+    const y = out ??
+      { type: compute, dims: [...x.dims], data: newData(input) };
+    // What overwrites its input leaves nothing for the backward pass.
+    const isInPlace = input.data.buffer === y.data.buffer &&
+      y.data.byteOffset < input.data.byteOffset + input.data.byteLength &&
+      input.data.byteOffset < y.data.byteOffset + y.data.byteLength;
+    if (training && (this.trainable || this.#isVersion1)) {
+      if (isInPlace) input = { ...input, data: input.data.slice() };
+      this.#train(input, y.data, options);
+    } else {
+      this.#infer(input, y.data);
+      this.#tape = undefined;
     }
-    if (!sameDims(out.dims, x.dims)) {
-      throw new ShapeError(
-        `Cannot write the output of layer "${this.name}": expected out of shape [${
-          x.dims.join(", ")
-        }], got [${out.dims.join(", ")}]`,
-      );
-    }
+    this.#input = isInPlace && !this.#tape ? undefined : input;
+    this.#inputType = x.type;
+    this.#addActivityLoss(y);
+    return y;
   }
 
   #infer(x: Tensor, y: TensorData): void {
     const layout = this.#layoutFor(x.dims);
     const { a, b } = this.#fold(x.type === "float64", layout.channels);
-    resolveKernels(this.#options.kernels)
+    resolveKernels(this.options.kernels)
       .affine(x.type, layout, x.data, y, a, b);
-    const { activityRegularizer } = this.#options;
-    if (activityRegularizer) {
-      const values = toFloats(
-        { type: x.type, dims: x.dims, data: y },
-        new Float64Array(y.length),
+  }
+
+  #train(x: Tensor, y: TensorData, inputs: TrainingInputs): void {
+    const { axes, fused } = this.#built!;
+    const layer = {
+      name: this.name,
+      options: this.options,
+      axes,
+      fused,
+      effectiveEpsilon: this.effectiveEpsilon,
+      gamma: this.gamma,
+      beta: this.beta,
+      movingMean: this.movingMean,
+      movingVariance: this.movingVariance,
+      // Without renorm they are not there, and not used.
+      movingStddev: this.movingStddev!,
+      renormMean: this.renormMean!,
+      renormStddev: this.renormStddev!,
+    };
+    const kernels = resolveKernels(this.options.kernels);
+    this.#tape = trainBatch(layer, kernels, x, y, inputs, !this.trainable);
+  }
+
+  #addActivityLoss(y: Tensor): void {
+    const { activityRegularizer } = this.options;
+    if (!activityRegularizer) return;
+    this.#activityLoss = activityRegularizer.loss(widen(y)) / (y.dims[0] || 1);
+  }
+
+  /**
+   * The moments of a batch by channel, as `call` in training measures them.
+   *
+   * For layers that are trained on several replicas at once (Keras'
+   * `synchronized`): each measures its part of the batch, `mergeMoments` makes
+   * one of all, and each then calls with the option `moments`.
+   *
+   * @param x The replica's part of the batch.
+   * @returns Count, mean and sum of squared deviations of each channel.
+   *
+   * @throws {ShapeError} If the input does not fit.
+   * @throws {OptionError} If it is no tensor.
+   */
+  moments(x: Tensor): ChannelMoments {
+    checkTensor(x, `the input of layer "${this.name}"`);
+    this.build(x.dims);
+    const input = castTensor(x, this.options.dtype.compute);
+    const layout = this.#layoutFor(x.dims);
+    const mean = new Float64Array(layout.channels);
+    const m2 = new Float64Array(layout.channels);
+    resolveKernels(this.options.kernels)
+      .moments(input.type, layout, input.data, mean, m2);
+    return { count: layout.reduced, mean, m2 };
+  }
+
+  /**
+   * The gradients of the last call, by the input, by gamma and by beta.
+   *
+   * Regularizers are not in them. Gradients by the parameters have the
+   * parameters' shape and type, that by the input has the input's type. After
+   * an inference call they are those of inference, by the variables as they
+   * are now.
+   *
+   * @param dy The gradient by the output, of the output's shape; converted to
+   * the type that the layer computes in.
+   * @param options The sums of all replicas, after a call with merged moments.
+   * @returns The gradients; those of parameters that the layer has not are
+   * missing.
+   *
+   * @throws {OptionError} If there was no call before, or the call in
+   * inference overwrote its input.
+   * @throws {ShapeError} If `dy` has another shape than the output.
+   */
+  backward(dy: Tensor, options: BackwardOptions = {}): Gradients {
+    const { input, gradient, kernels } = this.#prepareBackward(dy);
+    const raw = this.#tape
+      ? trainingGradients(
+        kernels,
+        this.#tape,
+        this.gamma,
+        gradient,
+        options.sums,
+      )
+      : inferenceGradients(
+        kernels,
+        { x: input, axes: this.#built!.axes },
+        this,
+        gradient,
       );
-      this.#activityLoss = activityRegularizer.loss(values) / (x.dims[0] || 1);
+    const { gamma, beta } = this;
+    return {
+      dx: castTensor(raw.dx, this.#inputType!),
+      ...(gamma ? { dgamma: likeParameter(gamma, raw.dgamma) } : {}),
+      ...(beta ? { dbeta: likeParameter(beta, raw.dbeta) } : {}),
+    };
+  }
+
+  /**
+   * The sums that the gradient by the input depends on, for replicas.
+   *
+   * After calls with merged moments, each replica takes these sums, all are
+   * added, and each passes the total to `backward`.
+   *
+   * @param dy The gradient by the output of the last call.
+   * @returns The sums of `dy` and of `dy * (x - mean)` of each channel.
+   *
+   * @throws {OptionError} If the last call was not in training.
+   * @throws {ShapeError} If `dy` has another shape than the output.
+   */
+  gradientSums(dy: Tensor): GradientSums {
+    const { gradient, kernels } = this.#prepareBackward(dy);
+    if (!this.#tape) {
+      throw new OptionError(
+        `Cannot sum gradients of layer "${this.name}": its last call was not in training`,
+      );
     }
+    return gradientSumsOf(kernels, this.#tape, gradient);
+  }
+
+  #prepareBackward(
+    dy: Tensor,
+  ): { input: Tensor; gradient: Tensor; kernels: Kernels } {
+    const { name } = this;
+    const input = this.#input;
+    if (!input) {
+      throw new OptionError(
+        `Cannot differentiate layer "${name}": ${
+          this.#inputType
+            ? "its last call overwrote its input, pass another out"
+            : "it was not called yet"
+        }`,
+      );
+    }
+    const { compute } = this.options.dtype;
+    checkTensor(dy, `dy of layer "${name}"`);
+    const gradient = castTensor(dy, compute);
+    checkLike(gradient, compute, input.dims, `dy of layer "${name}"`);
+    return {
+      input,
+      gradient,
+      kernels: resolveKernels(this.options.kernels),
+    };
   }
 
   #layoutFor(dims: readonly number[]): Layout {
@@ -395,102 +486,6 @@ export class BatchNormalization {
   }
 
   /**
-   * The layer's variables in Keras' order, as copies.
-   *
-   * @returns gamma (with `scale`), beta (with `center`), moving mean, moving
-   * variance and, with `renorm`, moving stddev, renorm mean and renorm
-   * stddev; empty for a layer that is neither built nor has weights.
-   */
-  getWeights(): Tensor[] {
-    return this.weights.map(({ type, dims, data }) => ({
-      type,
-      dims: [...dims],
-      data: data.slice(),
-    }));
-  }
-
-  /**
-   * Sets the layer's variables; a layer that is not built keeps them until
-   * then.
-   *
-   * @param weights As many tensors as `getWeights` gives, in that order, each
-   * of the variables' shape; converted to their type.
-   *
-   * @throws {ShapeError} If the count or a shape does not fit; then nothing
-   * is set.
-   */
-  setWeights(weights: readonly Tensor[]): void {
-    weights.forEach((weight, i) => {
-      const name = weightNames(this.#options)[i] ?? `weight ${i}`;
-      checkTensor(weight, `${name} of layer "${this.name}"`);
-    });
-    const shape = this.#built && this.movingMean.dims;
-    this.#weights = adoptWeights(this.name, this.#options, weights, shape);
-  }
-
-  /** The factor of each channel, in the layer; undefined without `scale`. */
-  get gamma(): Tensor | undefined {
-    return this.#weights?.get("gamma");
-  }
-
-  /** The summand of each channel, in the layer; undefined without `center`. */
-  get beta(): Tensor | undefined {
-    return this.#weights?.get("beta");
-  }
-
-  /** The mean that inference uses, in the layer. */
-  get movingMean(): Tensor {
-    return this.#variable("moving_mean");
-  }
-
-  /** The variance that inference uses, in the layer. */
-  get movingVariance(): Tensor {
-    return this.#variable("moving_variance");
-  }
-
-  /** The averaged deviation of batch renormalization; else undefined. */
-  get movingStddev(): Tensor | undefined {
-    return this.#weights?.get("moving_stddev");
-  }
-
-  /** The mean that renormalization corrects towards; else undefined. */
-  get renormMean(): Tensor | undefined {
-    return this.#weights?.get("renorm_mean");
-  }
-
-  /** The deviation that renormalization corrects towards; else undefined. */
-  get renormStddev(): Tensor | undefined {
-    return this.#weights?.get("renorm_stddev");
-  }
-
-  #variable(name: WeightName): Tensor {
-    const weight = this.#weights?.get(name);
-    if (!weight) {
-      throw new ShapeError(
-        `Cannot read ${name} of layer "${this.name}": the layer has no weights yet, call build(inputShape) or setWeights first`,
-      );
-    }
-    return weight;
-  }
-
-  /** All variables in Keras' order, in the layer. */
-  get weights(): Tensor[] {
-    return [...this.#weights?.values() ?? []];
-  }
-
-  /** gamma and beta; none for a frozen layer. */
-  get trainableWeights(): Tensor[] {
-    if (!this.trainable) return [];
-    return [this.gamma, this.beta].filter((weight) => weight !== undefined);
-  }
-
-  /** The moving statistics; for a frozen layer, all variables. */
-  get nonTrainableWeights(): Tensor[] {
-    const trainable = this.trainableWeights;
-    return this.weights.filter((weight) => !trainable.includes(weight));
-  }
-
-  /**
    * The sum of the layer's losses: the regularizers of gamma and beta, and
    * the activity regularizer of the last output divided by its batch size.
    *
@@ -499,7 +494,7 @@ export class BatchNormalization {
    * @returns The loss; 0 without regularizers.
    */
   losses(): number {
-    const { gammaRegularizer, betaRegularizer, kerasVersion } = this.#options;
+    const { gammaRegularizer, betaRegularizer, kerasVersion } = this.options;
     let sum = this.#activityLoss;
     if (!this.trainable && kerasVersion === "3") return sum;
     const add = (
@@ -515,6 +510,13 @@ export class BatchNormalization {
     add(betaRegularizer, this.beta);
     return sum;
   }
+}
+
+/** A gradient by a parameter, of its shape and type. */
+function likeParameter({ type, dims }: Tensor, values: Float64Array): Tensor {
+  const data = createData(type, values.length);
+  encodeInto(type, data, values);
+  return { type, dims: [...dims], data };
 }
 
 /** An array like a tensor's own: a Float16Array begets a Float16Array. */

@@ -73,6 +73,8 @@ export interface ParsedConfig {
   readonly options: BatchNormalizationOptions;
   /** The configuration itself, without the wrapper around it. */
   readonly source: KerasConfig;
+  /** Whether the class is that of TF 1, which a freeze does not stop. */
+  readonly isVersion1: boolean;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -168,14 +170,25 @@ export function parseConfig(
   }
   // Only renorm brings its two companions into play.
   if (!options.renorm) delete options.renormClipping;
-  options.axis = unshiftAxis(options.axis ?? -1, options.virtualBatchSize);
-  if (version === "3" && Array.isArray(options.axis)) {
+  if (options.axis !== undefined) {
+    options.axis = unshiftAxis(options.axis, options.virtualBatchSize);
+  }
+  if (version === "3") {
     // Keras 3 reads a Keras 2 list of one axis as that axis.
-    if (options.axis.length === 1) options.axis = options.axis[0];
+    if (Array.isArray(options.axis) && options.axis.length === 1) {
+      options.axis = options.axis[0];
+    }
+    // In a Keras 2 configuration; no arguments there.
+    delete options.batchInputShape;
+    delete options.dynamic;
   }
   if (synchronized) options.synchronized = true;
   if (parseOptions.lenient) resolveLeniently(options, version);
-  return { options: options as BatchNormalizationOptions, source };
+  return {
+    options: options as BatchNormalizationOptions,
+    source,
+    isVersion1: config.class_name === "BatchNormalizationV1",
+  };
 }
 
 function clippingConfig(clipping: RenormClipping): KerasConfig {
@@ -213,7 +226,13 @@ function canonicalConfig(
     config.batch_input_shape = [...options.batchInputShape];
   }
   config.dtype = dtypeConfig(options);
-  if (options.dynamic && kerasVersion !== "3") config.dynamic = true;
+  // From 2.11 on it is not written.
+  if (options.dynamic && (kerasVersion === "2.4" || kerasVersion === "2.6")) {
+    config.dynamic = true;
+  }
+  if (options.activityRegularizer && kerasVersion === "3") {
+    config.activity_regularizer = object(options.activityRegularizer);
+  }
   Object.assign(config, {
     axis: options.axis,
     momentum: options.momentum,
@@ -230,12 +249,12 @@ function canonicalConfig(
     gamma_constraint: object(options.gammaConstraint),
   });
   if (kerasVersion === "3") {
+    config.synchronized = options.synchronized;
     config.renorm = options.renorm;
     config.renorm_clipping = options.renorm
       ? clippingConfig(options.renormClipping)
       : null;
     config.renorm_momentum = options.renormMomentum;
-    config.synchronized = options.synchronized;
     return config;
   }
   if (options.renorm) {
@@ -274,7 +293,11 @@ export interface ConfigState {
 function axisConfig({ options, built, source }: ConfigState): unknown {
   const { axis } = options;
   if (options.virtualBatchSize === null) {
-    if (built && options.kerasVersion !== "3") return [...built.axes];
+    if (built && options.kerasVersion !== "3") {
+      // In the order in which they were given, unlike `built.axes`.
+      const given = typeof axis === "number" ? [axis] : axis;
+      return given.map((a) => (a < 0 ? a + built.rank : a));
+    }
     return source ? source.axis : axis;
   }
   if (built) return built.axes.map((a) => a - built.rank);
@@ -295,6 +318,7 @@ export function configOf(state: ConfigState): KerasConfig {
     : canonicalConfig(state.options, state.name);
   config.trainable = state.trainable;
   const axis = axisConfig(state);
-  if (axis !== undefined) config.axis = axis;
+  // A list of its own, since callers may change what they get.
+  if (axis !== undefined) config.axis = structuredClone(axis);
   return config;
 }

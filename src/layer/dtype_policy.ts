@@ -29,18 +29,37 @@ const POLICIES: Readonly<Record<string, readonly [ElementType, ElementType]>> =
     mixed_bfloat16: ["bfloat16", "float32"],
   };
 
-/** The name inside a serialized policy, or undefined where it has none. */
-function policyName(dtype: unknown): unknown {
-  if (typeof dtype !== "object" || dtype === null) return dtype;
-  const config = (dtype as { config?: unknown }).config;
-  return typeof config === "object" && config !== null
+/** TensorFlow's other names of these types; Keras 3 refuses them. */
+const ALIASES: ReadonlyMap<unknown, string> = new Map([
+  ["half", "float16"],
+  ["float", "float32"],
+  ["double", "float64"],
+]);
+
+/** The classes of serialized policies, of all releases. */
+const POLICY_CLASSES: readonly unknown[] = [
+  "Policy",
+  "PolicyV1",
+  "DTypePolicy",
+  "FloatDTypePolicy",
+];
+
+/** The policy's name: the argument, or what is in its JSON if it is one. */
+function policyName(dtype: unknown, kerasVersion: KerasVersion): unknown {
+  if (typeof dtype !== "object" || dtype === null) {
+    return kerasVersion === "3" ? dtype : ALIASES.get(dtype) ?? dtype;
+  }
+  const { class_name, config } = dtype as Record<string, unknown>;
+  return POLICY_CLASSES.includes(class_name) && typeof config === "object" &&
+      config !== null
     ? (config as { name?: unknown }).name
     : undefined;
 }
 
 /**
  * Resolves the `dtype` argument: a policy name, Keras' JSON of a policy
- * (`Policy`, `PolicyV1`, `DTypePolicy`), or nothing for float32.
+ * (`Policy`, `PolicyV1`, `DTypePolicy`, `FloatDTypePolicy`), or nothing for
+ * float32. A policy of any release is read in every other.
  *
  * Keras 2 keeps the variables of a 16-bit layer in float32
  * (`_param_dtype`); Keras 3 does not.
@@ -51,7 +70,7 @@ export function resolveDtype(
   dtype: unknown,
   kerasVersion: KerasVersion,
 ): DtypePolicy {
-  const name = policyName(dtype ?? "float32");
+  const name = policyName(dtype ?? "float32", kerasVersion);
   if (typeof name !== "string" || !Object.hasOwn(POLICIES, name)) {
     throw new OptionError(
       `Cannot use dtype ${JSON.stringify(dtype)}: expected ${

@@ -7,6 +7,7 @@
 import { OptionError, ShapeError } from "../errors.ts";
 import {
   elementCount,
+  type ElementType,
   holdsType,
   isElementType,
   type Tensor,
@@ -85,4 +86,35 @@ export function checkAgainstSpec(
       );
     }
   });
+}
+
+function sameDims(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((extent, d) => extent === b[d]);
+}
+
+/**
+ * Checks a tensor that must have the shape of another and a type.
+ *
+ * @throws {OptionError} If its type is another.
+ * @throws {ShapeError} If its shape is another.
+ */
+export function checkLike(
+  value: Tensor,
+  type: ElementType,
+  dims: readonly number[],
+  what: string,
+): void {
+  checkTensor(value, what);
+  if (value.type !== type) {
+    throw new OptionError(
+      `Cannot use ${what}: expected type ${type}, in which the layer computes, got ${value.type}`,
+    );
+  }
+  if (!sameDims(value.dims, dims)) {
+    throw new ShapeError(
+      `Cannot use ${what}: expected shape [${dims.join(", ")}], got [${
+        value.dims.join(", ")
+      }]`,
+    );
+  }
 }

@@ -111,23 +111,24 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
 }
 
 /**
- * Copies of the given tensors as a layer's variables.
+ * Checks that tensors can be a layer's variables.
  *
  * @param layer The layer's name for messages.
- * @param options The layer's options.
+ * @param flags What decides which variables the layer has.
  * @param given The tensors in Keras' order.
  * @param shape The shape of every variable, or undefined for a layer that is
  * not built: then they must agree with each other.
+ * @returns The names of the variables.
  *
  * @throws {ShapeError} If the count or a shape does not fit.
  */
-export function adoptWeights(
+export function checkWeights(
   layer: string,
-  options: ResolvedOptions,
+  flags: WeightFlags,
   given: readonly Tensor[],
   shape: readonly number[] | undefined,
-): Map<WeightName, Tensor> {
-  const names = weightNames(options);
+): WeightName[] {
+  const names = weightNames(flags);
   if (given.length !== names.length) {
     throw new ShapeError(
       `Cannot set the weights of layer "${layer}": expected ${names.length} (${
@@ -146,6 +147,26 @@ export function adoptWeights(
       );
     }
   });
+  return names;
+}
+
+/**
+ * Copies of the given tensors as a layer's variables.
+ *
+ * @param layer The layer's name for messages.
+ * @param options The layer's options.
+ * @param given The tensors in Keras' order.
+ * @param shape As for {@linkcode checkWeights}.
+ *
+ * @throws {ShapeError} If the count or a shape does not fit.
+ */
+export function adoptWeights(
+  layer: string,
+  options: ResolvedOptions,
+  given: readonly Tensor[],
+  shape: readonly number[] | undefined,
+): Map<WeightName, Tensor> {
+  const names = checkWeights(layer, options, given, shape);
   const type = options.dtype.variable;
   return new Map(names.map((name, i) => {
     const source = given[i]!;

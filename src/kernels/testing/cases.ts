@@ -77,6 +77,32 @@ export const SHAPE_CASES: readonly ShapeCase[] = [
   { what: "slices of planes", dims: [2, 8193, 17], axes: [1] },
 ];
 
+/** More shapes, for the groups of training; see `pieces.ts`. */
+export const TRAINING_CASES: readonly ShapeCase[] = [
+  ...SHAPE_CASES,
+  { what: "rank 6", dims: [2, 3, 4, 2, 3, 5], axes: [1, 3, 5] },
+  { what: "rank 6", dims: [2, 3, 4, 2, 3, 5], axes: [0, 2, 4] },
+  ...range(1, 33).flatMap((inner) => [
+    { what: "runs or columns", dims: [34, 2, inner], axes: [1] },
+    { what: "joined columns", dims: [523, 2, inner], axes: [1] },
+  ]),
+  // Pieces are of 8192 elements, and so are the longest rows.
+  ...[8191, 8192, 8193, 24_581].map((inner) => (
+    { what: "parts of runs", dims: [2, 2, inner], axes: [1] }
+  )),
+  { what: "groups of rows", dims: [5, 70, 131], axes: [1] },
+  { what: "rows of a ghost batch", dims: [3, 4, 5, 6, 70], axes: [1, 3] },
+  // Columns go through 256 rows, and pieces have 32 at this width.
+  ...[255, 256, 257, 545].map((rows) => (
+    { what: "bands of rows", dims: [rows, 255], axes: [1] }
+  )),
+  { what: "columns of a ghost batch", dims: [3, 4, 290, 7], axes: [1, 3] },
+  // Slices are of 2048 columns, their pieces of 4 rows.
+  { what: "one slice", dims: [9, 2048], axes: [1] },
+  { what: "slices of columns", dims: [267, 2051], axes: [1] },
+  { what: "slices across runs", dims: [11, 821, 5], axes: [1] },
+];
+
 const SPECIAL = [
   ...[0, -0, NaN, Infinity, -Infinity, 1, -1],
   ...[5e-324, 1e-310, 1.401298464324817e-45, -1e-40, 1.1754943508222875e-38],
@@ -116,4 +142,30 @@ export function makeParameters(
   return type === "float64"
     ? Float64Array.from({ length }, next)
     : Float32Array.from({ length }, next);
+}
+
+/**
+ * An input without special values, of magnitudes that differ so much that
+ * sums in float64 are not exact and depend on their order.
+ */
+export function makeUsualInput(
+  type: ElementType,
+  length: number,
+  seed: number,
+): TensorData {
+  const data = createData(type, length);
+  const next = randomUint32(seed);
+  const value = (): number =>
+    (next() / 2 ** 31 - 1 + next() / 2 ** 63) * 2 ** (next() % 34 - 20);
+  encodeInto(type, data, Float64Array.from({ length }, value));
+  return data;
+}
+
+/** Float64 parameters of a case. */
+export function makeDoubles(
+  length: number,
+  seed: number,
+  rarity = 16,
+): Float64Array {
+  return Float64Array.from({ length }, mixedNumbers(seed, rarity));
 }

@@ -10,8 +10,8 @@ import type { KerasConfig } from "../config.ts";
 import { weightNames } from "../weights.ts";
 
 /** A tensor in the fixtures: little-endian bytes in base64. */
-interface EncodedTensor {
-  readonly dtype: ElementType;
+export interface EncodedTensor {
+  readonly dtype: ElementType | "uint8";
   readonly shape: readonly number[];
   readonly data: string;
 }
@@ -49,18 +49,25 @@ const ARRAYS = {
   bfloat16: Uint16Array,
 } as const;
 
-/** Decodes a tensor of the fixtures. */
-export function decodeTensor(encoded: EncodedTensor): Tensor {
-  const bytes = Uint8Array.from(atob(encoded.data), (c) => c.charCodeAt(0));
-  const data = new ARRAYS[encoded.dtype](bytes.buffer);
-  return tensor(data, encoded.shape, encoded.dtype);
+/** Decodes a tensor of the fixtures; a bool mask becomes 0 and 1. */
+export function decodeTensor({ dtype, shape, data }: EncodedTensor): Tensor {
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  if (dtype === "uint8") return tensor(Float32Array.from(bytes), shape);
+  return tensor(new ARRAYS[dtype](bytes.buffer), shape, dtype);
+}
+
+/** Named tensors of the fixtures in Keras' order of weights. */
+export function inKerasOrder(
+  weights: Readonly<Record<string, EncodedTensor>>,
+): Tensor[] {
+  return weightNames({ scale: true, center: true, renorm: true })
+    .filter((name) => weights[name] !== undefined)
+    .map((name) => decodeTensor(weights[name]!));
 }
 
 /** The weights of a case in Keras' order. */
 export function weightsOf(layer: LayerCase): Tensor[] {
-  return weightNames({ scale: true, center: true, renorm: true })
-    .filter((name) => layer.weights[name] !== undefined)
-    .map((name) => decodeTensor(layer.weights[name]!));
+  return inKerasOrder(layer.weights);
 }
 
 /** All cases, by name. */

@@ -1,0 +1,218 @@
+/**
+ * The layer's gradients.
+ *
+ * With g = dy, N elements per statistic and xhat = (x - mean) * inverse:
+ *
+ * - h = g * gamma (times r of renormalization, times the adjustment's scale)
+ * - dx = inverse * (h - mean(h) - xhat * mean(h * xhat))
+ * - dgamma = sum(g * ((xhat * r + d) * as + ab)), dbeta = sum(g)
+ *
+ * where means are over each ghost batch and sums over all of them; r, d and
+ * the moving averages are constants, as in Keras. In inference,
+ * dx = g * gamma * inverse with the moving statistics.
+ *
+ * @module
+ */
+
+import { layoutOf } from "../kernels/layout.ts";
+import type { Kernels } from "../kernels/types.ts";
+import { createData, encodeInto, type Tensor } from "../tensor.ts";
+import {
+  type MaskState,
+  sumOverGroups,
+  type TrainingTape,
+  widen,
+} from "./forward.ts";
+import { forEachElement } from "./mask.ts";
+import type { InferenceVariables } from "./inference.ts";
+
+/** Gradients in float64, one value per channel where they are parameters'. */
+export interface RawGradients {
+  /** By the input, in its computed type. */
+  readonly dx: Tensor;
+  /** By gamma, as if there were one. */
+  readonly dgamma: Float64Array;
+  /** By beta, as if there were one. */
+  readonly dbeta: Float64Array;
+}
+
+/** Two sums per channel over a batch; replicas add theirs. */
+export interface GradientSums {
+  /** The sum of dy. */
+  readonly sum: Float64Array;
+  /** The sum of dy * (x - mean). */
+  readonly product: Float64Array;
+}
+
+/** The sums of a batch's gradients that dx depends on. */
+export function gradientSumsOf(
+  kernels: Kernels,
+  { x, layout, mean }: Pick<TrainingTape, "x" | "layout" | "mean">,
+  dy: Tensor,
+): GradientSums {
+  const sum = new Float64Array(layout.channels);
+  const product = new Float64Array(layout.channels);
+  kernels.gradientSums(
+    x.type,
+    layout,
+    x.data,
+    dy.data,
+    mean,
+    sum,
+    product,
+  );
+  return { sum, product };
+}
+
+/**
+ * The gradients of a training call.
+ *
+ * @param kernels What to run on.
+ * @param tape What the call left.
+ * @param gamma The layer's gamma, if it has one.
+ * @param dy The gradient by the output, in the type of `tape.x`.
+ * @param merged The sums of all replicas where the batch's moments were
+ * merged; by default this batch's own.
+ */
+export function trainingGradients(
+  kernels: Kernels,
+  tape: TrainingTape,
+  gamma: Tensor | undefined,
+  dy: Tensor,
+  merged?: GradientSums,
+): RawGradients {
+  const { x, layout, channels, count, mean, inverse, correction } = tape;
+  const scale = gamma && widen(gamma);
+  // An adjusted output passes its factor on; float64 keeps the product exact
+  // enough not to be rounded twice.
+  const passed = tape.adjustment ? multiplied(dy, tape.adjustment.scale) : dy;
+  const seen = passed === dy ? tape : {
+    ...tape,
+    x: { type: "float64" as const, dims: x.dims, data: widen(x) },
+  };
+  const own = gradientSumsOf(kernels, seen, passed);
+  const { sum, product } = merged ?? own;
+  const factor = inverse.map((inv, i) =>
+    inv * (scale?.[i % channels] ?? 1) * (correction?.r[i % channels] ?? 1)
+  );
+  const dx = createData(x.type, x.data.length);
+  if (tape.mask) {
+    maskedInputGradient(tape, tape.mask, passed, factor, own, dx);
+  } else {
+    const target = passed === dy ? dx : new Float64Array(dx.length);
+    kernels.inputGradient(
+      seen.x.type,
+      layout,
+      seen.x.data,
+      passed.data,
+      target,
+      mean,
+      sum.map((s) => s / count),
+      product.map((p, i) => p * inverse[i]! * inverse[i]! / count),
+      factor,
+    );
+    if (target !== dx) encodeInto(x.type, dx, target);
+  }
+  const dgamma = own.product.map((p, i) => {
+    const c = i % channels;
+    return p * inverse[i]! * (correction?.r[c] ?? 1) +
+      own.sum[i]! * (correction?.d[c] ?? 0);
+  });
+  let dbeta = own.sum;
+  if (tape.adjustment) {
+    const shifted = multiplied(dy, tape.adjustment.bias);
+    const bias = gradientSumsOf(kernels, seen, shifted).sum;
+    dgamma.forEach((_, i) => dgamma[i]! += bias[i]!);
+    dbeta = gradientSumsOf(kernels, tape, dy).sum;
+  }
+  return {
+    dx: { type: x.type, dims: x.dims, data: dx },
+    dgamma: sumOverGroups(dgamma, tape),
+    dbeta: sumOverGroups(dbeta, tape),
+  };
+}
+
+/** What an inference call leaves behind. */
+export interface InferenceTape {
+  /** The input, in the type that the layer computes in. */
+  readonly x: Tensor;
+  /** The kept axes. */
+  readonly axes: readonly number[];
+}
+
+/**
+ * The gradients of an inference call, by the layer's variables as they are
+ * now.
+ *
+ * @param kernels What to run on.
+ * @param tape What the call left.
+ * @param layer The layer.
+ * @param dy The gradient by the output, in the type of `tape.x`.
+ */
+export function inferenceGradients(
+  kernels: Kernels,
+  { x, axes }: InferenceTape,
+  layer: InferenceVariables,
+  dy: Tensor,
+): RawGradients {
+  const layout = layoutOf(x.dims, axes);
+  const mean = widen(layer.movingMean);
+  const gamma = layer.gamma && widen(layer.gamma);
+  const inverse = widen(layer.movingVariance)
+    .map((v) => 1 / Math.sqrt(v + layer.effectiveEpsilon));
+  const dx = createData(x.type, x.data.length);
+  kernels.normalize(
+    x.type,
+    layout,
+    dy.data,
+    dx,
+    new Float64Array(inverse.length),
+    inverse.map((inv, c) => inv * (gamma?.[c] ?? 1)),
+    new Float64Array(inverse.length),
+  );
+  const { sum, product } = gradientSumsOf(kernels, { x, layout, mean }, dy);
+  return {
+    dx: { type: x.type, dims: x.dims, data: dx },
+    dgamma: product.map((p, c) => p * inverse[c]!),
+    dbeta: sum,
+  };
+}
+
+function multiplied(dy: Tensor, by: Float64Array): Tensor {
+  const data = widen(dy);
+  for (let i = 0; i < data.length; i++) data[i]! *= by[i]!;
+  return { type: "float64", dims: dy.dims, data };
+}
+
+/**
+ * dx where only some positions made the statistics, but all are normalized:
+ * every position's gradient reaches those that count through the mean and the
+ * variance. `residual` is 0 unless the divisor is not the sum of the weights.
+ */
+function maskedInputGradient(
+  { x, layout, mean, inverse }: TrainingTape,
+  { weights, last, divisor, residual }: MaskState,
+  dy: Tensor,
+  factor: Float64Array,
+  { sum, product }: GradientSums,
+  dx: Tensor["data"],
+): void {
+  const byVariance = product.map((p, c) =>
+    -0.5 * p * factor[c]! * inverse[c]! * inverse[c]!
+  );
+  const byMean = sum.map((s, c) =>
+    divisor[c] === 0 ? 0 : -s * factor[c]! -
+      2 * byVariance[c]! * residual[c]! / divisor[c]!
+  );
+  const values = widen(x);
+  const gradient = widen(dy);
+  forEachElement(layout, (i, c) => {
+    const weight = weights[Math.floor(i / last)]!;
+    const through = weight === 0 || divisor[c] === 0
+      ? 0
+      : weight * (byMean[c]! + 2 * byVariance[c]! * (values[i]! - mean[c]!)) /
+        divisor[c]!;
+    gradient[i] = gradient[i]! * factor[c]! + through;
+  });
+  encodeInto(x.type, dx, gradient);
+}
