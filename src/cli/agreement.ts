@@ -19,7 +19,7 @@ import {
   tensor,
   toFloats,
 } from "../tensor.ts";
-import { maxUlp } from "./ulp.ts";
+import { maxUlp } from "../ulp.ts";
 
 /** What was found for one layer. */
 export interface Agreement {

@@ -8,7 +8,7 @@ import { loadReference } from "../onnx/reference.ts";
 import { loadKeras } from "../keras/load.ts";
 import { tensor } from "../tensor.ts";
 import { KERAS, run } from "./testing/run.ts";
-import { maxUlp } from "./ulp.ts";
+import { maxUlp } from "../ulp.ts";
 
 /** Asserts that every line fits 80 columns. */
 function assertNarrow(text: string): void {

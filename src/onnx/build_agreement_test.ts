@@ -13,7 +13,7 @@ import type { BuildOnnxOptions, OnnxForm } from "./build_options.ts";
 import { loadReference, runReference } from "./reference.ts";
 import { random, randomLayer, randomTensor } from "./testing/layers.ts";
 import { decode, feedableAsFloat32 } from "./testing/onnx_proto.ts";
-import { worstUlp } from "./testing/ulp.ts";
+import { maxUlp } from "../ulp.ts";
 import { NEWEST_OPSET, OLDEST_OPSET } from "./versions.ts";
 
 const FORMS: readonly OnnxForm[] = ["op", "affine"];
@@ -40,7 +40,7 @@ async function disagreement(
   let worst = 0;
   for (const x of inputs) {
     const { y } = await model.run({ x });
-    worst = Math.max(worst, worstUlp(y!, layer.call(x)));
+    worst = Math.max(worst, maxUlp(y!, layer.call(x)));
   }
   return worst;
 }
@@ -172,7 +172,7 @@ async function runAny(model: Uint8Array, x: Tensor): Promise<Tensor> {
   });
   const y = castTensor(y_float32!, "bfloat16");
   // The model rounded, not this function.
-  assertEquals(worstUlp(castTensor(y, "float32"), y_float32!), 0);
+  assertEquals(maxUlp(castTensor(y, "float32"), y_float32!), 0);
   return y;
 }
 
@@ -194,7 +194,7 @@ for (const options of POLICIES) {
         for (const form of FORMS) {
           const model = buildOnnx(layer, { inputShape: dims, opset, form });
           assertEquals(
-            worstUlp(await runAny(model, x), y),
+            maxUlp(await runAny(model, x), y),
             0,
             JSON.stringify({ opset, form, axis }),
           );
@@ -271,7 +271,7 @@ Deno.test("special values in every place agree", async () => {
         const dims = axis === 1 ? [2, 3, 6] : [2, 6, 3];
         const x = tensor([...values], dims, dtype as ElementType);
         const model = buildOnnx(layer, { inputShape: dims, form });
-        assertEquals(worstUlp(await runAny(model, x), layer.call(x)), 0);
+        assertEquals(maxUlp(await runAny(model, x), layer.call(x)), 0);
       },
     ),
     { numRuns: 300 },

@@ -1,5 +1,6 @@
-import { assertEquals } from "@std/assert";
-import { type ElementType, tensor } from "../tensor.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { OptionError, ShapeError } from "./errors.ts";
+import { type ElementType, tensor } from "./tensor.ts";
 import { maxUlp } from "./ulp.ts";
 
 const TYPES: readonly ElementType[] = [
@@ -20,8 +21,9 @@ const STEP = {
 for (const type of TYPES) {
   const of = (...values: number[]) => tensor(values, [values.length], type);
 
-  Deno.test(`${type}: equal bits are 0, signs of zero and NaN aside`, () => {
-    assertEquals(maxUlp(of(1, -2, 0, Infinity), of(1, -2, -0, Infinity)), 0);
+  Deno.test(`${type}: equal bits are 0, and all NaNs are equal`, () => {
+    assertEquals(maxUlp(of(1, -2, 0, Infinity), of(1, -2, 0, Infinity)), 0);
+    assertEquals(maxUlp(of(0), of(-0)), 1);
     assertEquals(maxUlp(of(NaN), of(NaN)), 0);
   });
 
@@ -38,8 +40,14 @@ for (const type of TYPES) {
   });
 }
 
+Deno.test("what cannot be compared is refused", () => {
+  const one = tensor([1], [1]);
+  assertThrows(() => maxUlp(one, tensor([1], [1], "float64")), OptionError);
+  assertThrows(() => maxUlp(one, tensor([1], [1, 1])), ShapeError);
+});
+
 Deno.test("counts across zero", () => {
   const tiny = tensor(new Float32Array([1.4e-45]), [1]);
   const minus = tensor(new Float32Array([-1.4e-45]), [1]);
-  assertEquals(maxUlp(tiny, minus), 2);
+  assertEquals(maxUlp(tiny, minus), 3); // -tiny, -0, 0, tiny
 });

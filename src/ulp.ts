@@ -4,7 +4,8 @@
  * @module
  */
 
-import { halfBits, type Tensor } from "../../tensor.ts";
+import { OptionError, ShapeError } from "./errors.ts";
+import { halfBits, type Tensor } from "./tensor.ts";
 
 /**
  * The place of a float among all floats of its type, from its bits: neighbours
@@ -39,16 +40,27 @@ const INFINITY: Readonly<Record<Tensor["type"], bigint>> = {
 
 /**
  * The largest distance between elements of two tensors of one type and shape;
- * all NaNs are one value, infinitely far from all others.
+ * 0 is the same bits, but for the payloads of NaNs: all NaNs are one value,
+ * infinitely far from all others.
+ *
+ * @throws {OptionError} If the types differ.
+ * @throws {ShapeError} If the shapes differ.
  */
-export function worstUlp(actual: Tensor, expected: Tensor): number {
+export function maxUlp(actual: Tensor, expected: Tensor): number {
   const { type } = expected;
+  if (actual.type !== type) {
+    throw new OptionError(
+      `Cannot compare tensors of type ${actual.type} and ${type}`,
+    );
+  }
   if (
-    actual.type !== type || actual.dims.join() !== expected.dims.join() ||
+    actual.dims.join() !== expected.dims.join() ||
     actual.data.length !== expected.data.length
   ) {
-    throw new TypeError(
-      `expected ${type} [${expected.dims}], got ${actual.type} [${actual.dims}]`,
+    throw new ShapeError(
+      `Cannot compare tensors of shape [${actual.dims.join(", ")}] and [${
+        expected.dims.join(", ")
+      }]`,
     );
   }
   const left = bitsOf(actual);
