@@ -12,12 +12,13 @@ import { main } from "../src/cli/main.ts";
 
 const FILE = "testdata/keras/tfk_many_layers.h5";
 const LAYER = "bn_last";
+const SHAPE = "?,?,?,4";
 const OUTPUT = "demo.onnx";
 
 const STEPS: readonly (readonly string[])[] = [
   ["inspect", FILE],
   ["verify", FILE],
-  ["convert", FILE, "--layer", LAYER, "-o", OUTPUT],
+  ["convert", FILE, "--layer", LAYER, "--input-shape", SHAPE, "-o", OUTPUT],
 ];
 
 for (const args of STEPS) {

@@ -112,6 +112,11 @@ export function holdsType(
  * product is beyond 2^53 - 1.
  */
 export function elementCount(dims: readonly number[]): number {
+  if (!Array.isArray(dims)) {
+    throw new ShapeError(
+      `Cannot use shape ${String(dims)}: expected a list of extents`,
+    );
+  }
   let count = 1;
   let empty = false;
   for (const extent of dims) {
@@ -260,6 +265,13 @@ export function tensor(
     );
   }
   const count = elementCount(dims);
+  if (typeof data?.length !== "number") {
+    throw new OptionError(
+      `Cannot make a tensor from ${
+        String(data)
+      }: expected numbers or a typed array`,
+    );
+  }
   if (count !== data.length) {
     throw new ShapeError(
       `Cannot make a tensor of shape [${

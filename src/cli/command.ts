@@ -106,9 +106,12 @@ export function readArguments(
     };
   } catch (cause) {
     // Node's text goes on with advice for authors of parsers.
-    const [reason] = (cause as Error).message.split(/\. (?=To )|\n/);
+    const [reason = ""] = (cause as Error).message.split(/\.? (?=To )|\.?\n/);
+    const advice = reason.includes("ambiguous")
+      ? ", write --option=VALUE if the value begins with -"
+      : "";
     throw new UsageError(
-      `${reason}; see evenkeel ${command.name} --help`,
+      `${reason}${advice}; see evenkeel ${command.name} --help`,
       { cause },
     );
   }

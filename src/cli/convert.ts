@@ -4,9 +4,12 @@
  * @module
  */
 
+import { ShapeError } from "../errors.ts";
 import { buildOnnx } from "../onnx/build.ts";
+import type { BuildOnnxOptions } from "../onnx/build_options.ts";
+import { NEWEST_OPSET, OLDEST_OPSET } from "../onnx/versions.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
-import { writeWhole } from "./files.ts";
+import { isSameFile, writeWhole } from "./files.ts";
 import { type NamedLayer, openModel } from "./model.ts";
 import { formatShape, type InputShape, parseShape } from "./shapes.ts";
 import type { Terminal } from "./terminal.ts";
@@ -24,10 +27,13 @@ interface Written {
 
 function readOpset(text: string | boolean | undefined): number | undefined {
   if (text === undefined) return undefined;
-  if (!/^\d+$/.test(String(text))) {
-    throw new UsageError(`Cannot use --opset ${text}: expected an integer`);
+  const opset = /^\d+$/.test(String(text)) ? Number(text) : NaN;
+  if (!(opset >= OLDEST_OPSET && opset <= NEWEST_OPSET)) {
+    throw new UsageError(
+      `Cannot use --opset ${text}: expected an integer from ${OLDEST_OPSET} to ${NEWEST_OPSET}`,
+    );
   }
-  return Number(text);
+  return opset;
 }
 
 function readForm(
@@ -42,17 +48,66 @@ function outputPath(output: string, name: string): string {
   return output.replaceAll(PLACEHOLDER, name.replace(/[^\w.-]+/g, "_"));
 }
 
-function shapeOf(
-  { name, shape, certain }: NamedLayer,
+/** The input shapes, given or from the file. */
+function shapesOf(
+  layers: readonly NamedLayer[],
   given: InputShape | undefined,
-): InputShape {
-  if (given) return given;
-  if (certain) return shape;
-  throw new UsageError(
-    `Cannot tell the input shape of layer "${name}" from the file: pass it, such as --input-shape ${
-      formatShape(shape)
-    }`,
-  );
+): InputShape[] {
+  const open = given ? [] : layers.filter(({ certain }) => !certain);
+  if (open.length > 0) {
+    const [{ name, shape }] = open as [NamedLayer];
+    throw new UsageError(
+      `Cannot tell the rank of the input of ${
+        open.map(({ name }) => `"${name}"`).join(", ")
+      } from the file: pass it, with ? for extents that vary, such as --layer ${name} --input-shape ${
+        formatShape(shape)
+      } if that is right`,
+    );
+  }
+  return layers.map(({ shape }) => given ?? shape);
+}
+
+/** Where each layer goes; all different, and none of them the input. */
+async function outputsOf(
+  layers: readonly NamedLayer[],
+  output: string,
+  input: string,
+): Promise<string[]> {
+  const paths = layers.map(({ name }) => outputPath(output, name));
+  const twice = paths.find((path, i) => paths.indexOf(path) !== i);
+  if (twice !== undefined) {
+    const both = layers.filter((_, i) => paths[i] === twice);
+    throw new UsageError(
+      `Cannot write the layers ${
+        both.map(({ name }) => `"${name}"`).join(" and ")
+      } to one file, ${twice}: choose one with --layer`,
+    );
+  }
+  for (const path of paths) {
+    if (await isSameFile(path, input)) {
+      throw new UsageError(
+        `Cannot write to ${path}: it is the Keras file itself`,
+      );
+    }
+  }
+  return paths;
+}
+
+/** Builds a layer; a shape that does not fit is the command line's fault. */
+function build(
+  { name, layer }: NamedLayer,
+  options: BuildOnnxOptions,
+  given: boolean,
+): Uint8Array {
+  try {
+    return buildOnnx(layer, options);
+  } catch (error) {
+    if (!given || !(error instanceof ShapeError)) throw error;
+    throw new UsageError(
+      `Cannot use that --input-shape for layer "${name}": ${error.message}`,
+      { cause: error },
+    );
+  }
 }
 
 async function run(args: Arguments, terminal: Terminal): Promise<number> {
@@ -79,20 +134,19 @@ async function run(args: Arguments, terminal: Terminal): Promise<number> {
       }), or write a file for each with -o 'bn_${PLACEHOLDER}.onnx'`,
     );
   }
+  const shapes = shapesOf(layers, given);
+  const paths = await outputsOf(layers, output, file!);
   // All are built before the first is written.
-  const models = layers.map((named) => {
-    const inputShape = shapeOf(named, given);
-    return {
-      layer: named.name,
-      file: outputPath(output, named.name),
-      inputShape: formatShape(inputShape),
-      model: buildOnnx(named.layer, {
-        inputShape,
-        ...(opset === undefined ? {} : { opset }),
-        ...(form === undefined ? {} : { form }),
-      }),
-    };
-  });
+  const models = layers.map((named, i) => ({
+    layer: named.name,
+    file: paths[i]!,
+    inputShape: formatShape(shapes[i]!),
+    model: build(named, {
+      inputShape: shapes[i]!,
+      ...(opset === undefined ? {} : { opset }),
+      ...(form === undefined ? {} : { form }),
+    }, given !== undefined),
+  }));
   const written: Written[] = [];
   for (const { model, ...rest } of models) {
     await writeWhole(rest.file, model);
@@ -139,7 +193,10 @@ export const convert: Command = {
       help: "extents with commas, ? for any: ?,28,28,64",
     },
   },
-  details: "",
+  details:
+    `.keras files tell the shape of each layer's input; for other files, pass the
+rank with --input-shape. The file is written beside itself under a temporary
+name and then renamed, which needs the permission for its folder.`,
   permissions: "--allow-read --allow-write",
   run,
 };

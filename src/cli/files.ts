@@ -4,8 +4,28 @@
  * @module
  */
 
-import { rename, rm, writeFile } from "node:fs/promises";
+import { realpath, rename, rm, writeFile } from "node:fs/promises";
 import { EvenkeelError, FormatError } from "../errors.ts";
+
+/** What the usual error codes mean for an output file. */
+const WRITE_ERRORS: Readonly<Record<string, string>> = {
+  ENOENT: "its folder does not exist, make it first",
+  ENOTDIR: "what should be its folder is a file",
+  EISDIR: "it is a folder",
+  ENOTEMPTY: "it is a folder",
+  EACCES: "its folder does not allow it",
+  EROFS: "its file system is read-only",
+  ENOSPC: "its file system is full",
+};
+
+/** Whether two paths lead to one file; false where one does not exist. */
+export async function isSameFile(a: string, b: string): Promise<boolean> {
+  try {
+    return await realpath(a) === await realpath(b);
+  } catch {
+    return false;
+  }
+}
 
 /**
  * Writes a file under a temporary name beside it, and renames it when it is
@@ -24,8 +44,9 @@ export async function writeWhole(
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => {});
     if (cause instanceof EvenkeelError) throw cause;
+    const { code, message } = cause as Error & { code?: string };
     throw new FormatError(
-      `Cannot write "${path}": ${(cause as Error).message}`,
+      `Cannot write "${path}": ${WRITE_ERRORS[code ?? ""] ?? message}`,
       { cause },
     );
   }

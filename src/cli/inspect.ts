@@ -24,7 +24,10 @@ interface LayerReport {
   readonly weights: readonly string[];
   readonly options: readonly string[];
   readonly warnings: readonly string[];
-  readonly inputShape: string;
+  /** What the file does not say, and was taken to be Keras' default. */
+  readonly assumed: readonly string[];
+  /** Null where the file does not tell the rank. */
+  readonly inputShape: string | null;
 }
 
 /** The options that change what a layer does, as far as they are not default. */
@@ -93,7 +96,10 @@ const WEIGHT_PROPERTIES = [
   ["renormStddev", "renorm_stddev"],
 ] as const;
 
-function reportOf({ name, layer, shape }: NamedLayer): LayerReport {
+function reportOf(
+  { name, layer, shape, certain }: NamedLayer,
+  assumed: readonly string[],
+): LayerReport {
   const { options } = layer;
   return {
     name,
@@ -107,7 +113,8 @@ function reportOf({ name, layer, shape }: NamedLayer): LayerReport {
       .map(([, weight]) => weight),
     options: optionNames(layer),
     warnings: warningsOf(layer),
-    inputShape: formatShape(shape),
+    assumed,
+    inputShape: certain ? formatShape(shape) : null,
   };
 }
 
@@ -123,7 +130,14 @@ const COLUMNS: readonly Column<LayerReport>[] = [
 async function run(args: Arguments, terminal: Terminal): Promise<number> {
   const [file] = args.positionals;
   const { model, layers } = await openModel(file!);
-  const reports = layers.map(reportOf);
+  const found = new Map(model.layers.map((each) => [each.key, each]));
+  const reports = layers.map((named) =>
+    reportOf(named, found.get(named.name)?.assumed ?? [])
+  );
+  // What may be one, and was not loaded.
+  const left = model.layers.flatMap(({ key, loaded, reason }) =>
+    !loaded && reason !== undefined ? [{ name: key, reason }] : []
+  );
   const { format, kerasVersion } = model;
   if (args.options.json) {
     terminal.out(JSON.stringify(
@@ -133,14 +147,16 @@ async function run(args: Arguments, terminal: Terminal): Promise<number> {
         kerasVersion: kerasVersion ?? null,
         layers: model.layers.length,
         batchNormalizations: reports,
+        notLoaded: left,
       },
       null,
       2,
     ));
     return EXIT.ok;
   }
+  terminal.out(file!);
   terminal.out(
-    `${file}: ${format}${
+    `${format}${
       kerasVersion ? `, Keras ${kerasVersion}` : ""
     }, ${reports.length} BatchNormalization of ${model.layers.length} layers`,
   );
@@ -156,6 +172,24 @@ async function run(args: Arguments, terminal: Terminal): Promise<number> {
     const indent = head.length > 40 ? 4 : head.length;
     const start = indent === 4 ? `${head}\n    ` : head;
     terminal.out(`${start}${wrapWords(options, indent)}`);
+  }
+  const guessed = reports.filter(({ assumed }) => assumed.length > 0);
+  if (guessed.length > 0) {
+    terminal.out("");
+    terminal.out(
+      "The file does not say these; loadKeras takes them in the option layers:",
+    );
+  }
+  for (const { name, assumed } of guessed) {
+    terminal.out(`  ${name}: ${assumed.join(", ")}`);
+  }
+  if (left.length > 0) {
+    terminal.out("");
+    terminal.out("Not loaded, but may be a BatchNormalization:");
+  }
+  for (const { name, reason } of left) {
+    terminal.out(`  ${name}:`);
+    terminal.out(`    ${wrapWords(reason.split(" "), 4)}`);
   }
   for (const { name, warnings } of reports) {
     for (const warning of warnings) {

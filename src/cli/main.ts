@@ -40,6 +40,21 @@ function overview(): string {
   ].join("\n");
 }
 
+/** What the machine refused, where an error is of that kind. */
+function systemReason(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  // Deno's own errors of this name say which permission is missing.
+  if (error.name === "NotCapable") return error.message;
+  if (error instanceof RangeError && /allocation|length/.test(error.message)) {
+    return `not enough memory: ${error.message}`;
+  }
+  // Such as a full disk behind standard output.
+  const { code } = error as { code?: unknown };
+  return typeof code === "string" && /^E[A-Z]+$/.test(code)
+    ? error.message
+    : undefined;
+}
+
 /**
  * Runs the command.
  *
@@ -76,9 +91,9 @@ export async function main(
       terminal.err(`evenkeel: ${error.message}`);
       return error instanceof UsageError ? EXIT.usage : EXIT.file;
     }
-    // Deno's own errors of this name say which permission is missing.
-    if (error instanceof Error && error.name === "NotCapable") {
-      terminal.err(`evenkeel: ${error.message}`);
+    const system = systemReason(error);
+    if (system !== undefined) {
+      terminal.err(`evenkeel: ${system}`);
       return EXIT.file;
     }
     terminal.err(

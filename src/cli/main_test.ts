@@ -63,7 +63,7 @@ const WRONG_LINES: readonly (readonly [string[], RegExp])[] = [
   ],
   [
     ["convert", `${KERAS}tfk_sequential.h5`, "-o", "{layer}.onnx"],
-    /Cannot tell the input shape of layer "batch_normalization".*--input-shape/,
+    /Cannot tell the rank of .*"batch_normalization_1".*--input-shape \?,6/,
   ],
 ];
 
@@ -200,19 +200,73 @@ Deno.test("convert that fails leaves the old file as it was", async () => {
       ...["convert", file, "--layer", "bn_axis2", "-o", output],
       ...["--input-shape", "?,5,9,3"],
     );
-    assertEquals(wrong.code, 3);
-    assertStringIncludes(wrong.err, 'layer "bn_axis2"');
-    const nowhere = await run(
-      ...["convert", file, "--layer", "bn_axis2", "-o"],
-      `${folder}/no/such/folder.onnx`,
+    assertEquals(wrong.code, 2);
+    assertStringIncludes(
+      wrong.err,
+      "expected an input of shape [?, 5, 9, 3] to have weights of shape [9]",
     );
-    assertEquals(nowhere.code, 3);
-    assertStringIncludes(nowhere.err, "Cannot write");
     assertEquals(await Deno.readTextFile(output), "old");
     assertEquals([...Deno.readDirSync(folder)].length, 1);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("convert writes over neither its input nor its other output", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const file = `${folder}/model.h5`;
+    await Deno.copyFile(`${KERAS}tfk_rank4_axes.h5`, file);
+    const before = await Deno.readFile(file);
+    const shape = ["--input-shape", "?,5,4,3"];
+    const link = `${folder}/link.h5`;
+    await Deno.symlink(file, link);
+    for (const output of [file, link]) {
+      const { code, err } = await run(
+        ...["convert", file, "--layer", "bn_axis2", "-o", output, ...shape],
+      );
+      assertEquals(code, 2);
+      assertStringIncludes(err, "it is the Keras file itself");
+    }
+    assertEquals(await Deno.readFile(file), before);
+    const missing = `${folder}/no/x.onnx`;
+    const { code, err } = await run(
+      ...["convert", file, "--layer", "bn_axis2", "-o", missing, ...shape],
+    );
+    assertEquals(code, 3);
+    assertStringIncludes(err, "its folder does not exist");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("convert does not guess a rank", async () => {
+  // The input has rank 5; axis 2 alone does not tell.
+  const { code, err } = await run(
+    ...["convert", `${KERAS}k24_epsilons_rank5.h5`, "--layer"],
+    ...["bn_axis2_1e6", "-o", "never.onnx"],
+  );
+  assertEquals(code, 2);
+  assertStringIncludes(err, 'Cannot tell the rank of the input of "bn_axis2');
+});
+
+Deno.test("inspect says what was assumed and what was left out", async () => {
+  const file = `${KERAS}k3_subclassed_variables.weights.h5`;
+  const { out } = await run("inspect", file);
+  assertStringIncludes(out, "first_norm: axis, epsilon, momentum, dtype");
+  assertMatch(out, /Not loaded, but may be[^]*step_norm_1:[^]*scale: false/);
+  const json = JSON.parse((await run("inspect", file, "--json")).out);
+  assertEquals(json.notLoaded[0].name, "step_norm_1");
+  assertEquals(json.batchNormalizations[0].assumed.includes("axis"), true);
+});
+
+Deno.test("what the machine refuses is exit code 3, without a stack", async () => {
+  const { code, err } = await run(
+    ...["verify", `${KERAS}tfk_rank3.h5`, "--layer", "bn_last"],
+    ...["--input-shape", "100000,10000000,5"],
+  );
+  assertEquals(code, 3);
+  assertMatch(err, /^evenkeel: not enough memory: .*\n$/);
 });
 
 Deno.test("each command runs with its documented permissions", async () => {

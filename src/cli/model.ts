@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import { loadKeras } from "../keras/load.ts";
 import type { KerasModel } from "../keras/types.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
@@ -30,6 +31,18 @@ export interface OpenedModel {
   readonly layers: readonly NamedLayer[];
 }
 
+/** Loads a file; every error names it. */
+async function loadNamed(path: string): Promise<KerasModel> {
+  try {
+    return await loadKeras(path);
+  } catch (error) {
+    if (!(error instanceof FormatError) || error.message.includes(path)) {
+      throw error;
+    }
+    throw new FormatError(`${path}: ${error.message}`, { cause: error });
+  }
+}
+
 /**
  * Reads a Keras file.
  *
@@ -43,7 +56,7 @@ export async function openModel(
   path: string,
   only?: string,
 ): Promise<OpenedModel> {
-  const model = await loadKeras(path);
+  const model = await loadNamed(path);
   const names = [...model.batchNormalizations.keys()];
   if (only !== undefined && !names.includes(only)) {
     throw new UsageError(

@@ -18,7 +18,8 @@ export type InputShape = readonly (number | null)[];
 export function parseShape(text: string): InputShape {
   return text.split(",").map((part) => {
     const extent = part.trim();
-    if (extent === "?") return null;
+    // What Python and ONNX tools write for "any".
+    if (["?", "-1", "None", "null"].includes(extent)) return null;
     if (!/^\d+$/.test(extent) || Number(extent) === 0) {
       throw new UsageError(
         `Cannot read the input shape "${text}": expected positive integers and ? with commas between, such as ?,224,224,64; got "${part}"`,
@@ -42,9 +43,9 @@ function keptExtents(layer: BatchNormalization): readonly number[] {
  * The smallest shape that a layer's axis and parameters fit, and whether its
  * rank is certain.
  *
- * Keras 2 files name the resolved axis of a built layer, so that the last
- * axis tells the rank; axis 1 may be that of a matrix or of a channels-first
- * image, and axis -1 of anything.
+ * Parameters of several axes have the input's rank. A single axis tells only
+ * the least: axis 1 may be that of a matrix or of a channels-first image, 2 of
+ * a sequence or of an image's width, and -1 of anything.
  */
 export function guessShape(
   layer: BatchNormalization,
@@ -69,7 +70,7 @@ export function guessShape(
   const rank = a < 0 ? Math.max(2, -a + 1) : Math.max(2, a + 1);
   const shape: (number | null)[] = new Array(rank).fill(null);
   shape[a < 0 ? a + rank : a] = channels!;
-  return { shape, certain: a >= 2 && Array.isArray(axis) };
+  return { shape, certain: false };
 }
 
 /** A shape with every varying extent set, for a trial run. */

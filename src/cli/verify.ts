@@ -4,10 +4,12 @@
  * @module
  */
 
+import { ShapeError } from "../errors.ts";
 import { formatAxis } from "../layer/axis.ts";
+import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import type { KernelName } from "../kernels/types.ts";
 import { type Agreement, measureAgreement, ULP_LIMIT } from "./agreement.ts";
-import { type Arguments, type Command, EXIT } from "./command.ts";
+import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { type NamedLayer, openModel } from "./model.ts";
 import { concreteShape, parseShape } from "./shapes.ts";
 import { type Column, formatTable } from "./table.ts";
@@ -88,6 +90,24 @@ const COLUMNS: readonly Column<Row>[] = [
   },
 ];
 
+/** Measures a layer; a shape that does not fit is the command line's fault. */
+async function measure(
+  name: string,
+  layer: BatchNormalization,
+  shape: readonly number[],
+  given: boolean,
+): Promise<Agreement> {
+  try {
+    return await measureAgreement(layer, shape);
+  } catch (error) {
+    if (!given || !(error instanceof ShapeError)) throw error;
+    throw new UsageError(
+      `Cannot use that --input-shape for layer "${name}": ${error.message}`,
+      { cause: error },
+    );
+  }
+}
+
 /** Runs every layer and yields its row as soon as it is known. */
 async function* measureAll(
   layers: readonly NamedLayer[],
@@ -95,7 +115,7 @@ async function* measureAll(
 ): AsyncGenerator<Row> {
   for (const { name, layer, shape } of layers) {
     const concrete = concreteShape(given ?? shape, BATCH, EXTENT);
-    const agreement = await measureAgreement(layer, concrete);
+    const agreement = await measure(name, layer, concrete, given !== undefined);
     yield {
       name,
       axis: layer.options.axis,

@@ -14,6 +14,7 @@
  * @module
  */
 
+import { ShapeError } from "../errors.ts";
 import { layoutOf } from "../kernels/layout.ts";
 import type { Kernels } from "../kernels/types.ts";
 import { createData, encodeInto, type Tensor } from "../tensor.ts";
@@ -24,7 +25,7 @@ import {
   widen,
 } from "./forward.ts";
 import { forEachElement } from "./mask.ts";
-import type { InferenceVariables } from "./inference.ts";
+import { inferenceStatistics, type InferenceVariables } from "./inference.ts";
 
 /** Gradients in float64, one value per channel where they are parameters'. */
 export interface RawGradients {
@@ -64,25 +65,34 @@ export function gradientSumsOf(
   return { sum, product };
 }
 
+/** Checks sums that came from elsewhere. */
+function checkSums({ sum, product }: GradientSums, channels: number): void {
+  if (sum?.length !== channels || product?.length !== channels) {
+    throw new ShapeError(
+      `Cannot use sums of ${sum?.length} and ${product?.length} channels: expected ${channels} of each`,
+    );
+  }
+}
+
 /**
  * The gradients of a training call.
  *
  * @param kernels What to run on.
  * @param tape What the call left.
- * @param gamma The layer's gamma, if it has one.
  * @param dy The gradient by the output, in the type of `tape.x`.
  * @param merged The sums of all replicas where the batch's moments were
  * merged; by default this batch's own.
+ *
+ * @throws {ShapeError} If the merged sums have another number of channels.
  */
 export function trainingGradients(
   kernels: Kernels,
   tape: TrainingTape,
-  gamma: Tensor | undefined,
   dy: Tensor,
   merged?: GradientSums,
 ): RawGradients {
   const { x, layout, channels, count, mean, inverse, correction } = tape;
-  const scale = gamma && widen(gamma);
+  const scale = tape.gamma;
   // An adjusted output passes its factor on; float64 keeps the product exact
   // enough not to be rounded twice.
   const passed = tape.adjustment ? multiplied(dy, tape.adjustment.scale) : dy;
@@ -91,6 +101,7 @@ export function trainingGradients(
     x: { type: "float64" as const, dims: x.dims, data: widen(x) },
   };
   const own = gradientSumsOf(kernels, seen, passed);
+  if (merged) checkSums(merged, layout.channels);
   const { sum, product } = merged ?? own;
   const factor = inverse.map((inv, i) =>
     inv * (scale?.[i % channels] ?? 1) * (correction?.r[i % channels] ?? 1)
@@ -156,10 +167,13 @@ export function inferenceGradients(
   dy: Tensor,
 ): RawGradients {
   const layout = layoutOf(x.dims, axes);
-  const mean = widen(layer.movingMean);
-  const gamma = layer.gamma && widen(layer.gamma);
-  const inverse = widen(layer.movingVariance)
-    .map((v) => 1 / Math.sqrt(v + layer.effectiveEpsilon));
+  const statistics = inferenceStatistics(layer, true);
+  const { gamma, epsilon } = statistics;
+  const mean = Float64Array.from(statistics.mean);
+  const inverse = Float64Array.from(
+    statistics.variance,
+    (v) => 1 / Math.sqrt(v + epsilon),
+  );
   const dx = createData(x.type, x.data.length);
   kernels.normalize(
     x.type,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { OptionError } from "../errors.ts";
+import { OptionError, ShapeError } from "../errors.ts";
 import { foldStatistics } from "../kernels/coefficients.ts";
 import { resolveKernels } from "../kernels/dispatch.ts";
 import { type Layout, layoutOf } from "../kernels/layout.ts";
@@ -24,23 +24,30 @@ import {
   inferenceGradients,
   trainingGradients,
 } from "./backward.ts";
-import { type Built, resolveBuild } from "./build.ts";
+import { type Built, checkWeightShape, resolveBuild } from "./build.ts";
 import type {
   BackwardOptions,
   CallOptions,
   FromConfigOptions,
   Gradients,
 } from "./call_options.ts";
+import { checkCallOptions } from "./call_options.ts";
 import type { ChannelMoments } from "./channel_moments.ts";
 import { configOf, type KerasConfig, parseConfig } from "./config.ts";
 import { type TrainingInputs, type TrainingTape, widen } from "./forward.ts";
 import { inferenceStatistics } from "./inference.ts";
-import { checkAgainstSpec, checkLike, checkTensor } from "./input_spec.ts";
+import {
+  checkAgainstSpec,
+  checkLike,
+  checkTensor,
+  sameDims,
+} from "./input_spec.ts";
 import { LayerVariables } from "./layer_variables.ts";
 import type { BatchNormalizationOptions, ResolvedOptions } from "./options.ts";
 import { resolveOptions } from "./resolve_options.ts";
-import { trainBatch } from "./train_batch.ts";
-import { checkWeights, initialWeights } from "./weights.ts";
+import { normalizeByBatch } from "./train_batch.ts";
+import { updateMovingStatistics } from "./updates.ts";
+import { initialWeights } from "./weights.ts";
 
 /**
  * The least epsilon of TensorFlow's fused operator up to 2.11: cuDNN's minimum
@@ -58,10 +65,6 @@ function automaticName(): string {
     : `batch_normalization_${unnamed}`;
   unnamed++;
   return name;
-}
-
-function sameDims(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((extent, d) => extent === b[d]);
 }
 
 /**
@@ -232,6 +235,13 @@ export class BatchNormalization extends LayerVariables {
    * an adjustment, or with an axis that is the batch.
    */
   build(inputShape: readonly (number | null)[]): void {
+    if (!Array.isArray(inputShape)) {
+      throw new ShapeError(
+        `Cannot build layer "${this.name}": expected a list of extents, got ${
+          String(inputShape)
+        }`,
+      );
+    }
     if (this.#built) {
       checkAgainstSpec(this.name, this.#built.spec, inputShape);
       return;
@@ -241,7 +251,7 @@ export class BatchNormalization extends LayerVariables {
     // Weights that were set before stay the tensors they are: they may have
     // been handed out.
     if (this.variables) {
-      checkWeights(name, this.options, this.weights, built.parameterShape);
+      checkWeightShape(name, this.weights[0]!, built, inputShape);
     } else {
       this.variables = initialWeights(this.options, built.parameterShape);
     }
@@ -287,9 +297,9 @@ export class BatchNormalization extends LayerVariables {
    */
   call(x: Tensor, options: CallOptions = {}): Tensor {
     const { name } = this;
-    const { training = false, out } = options;
+    const { out } = options;
     checkTensor(x, `the input of layer "${name}"`);
-    this.build(x.dims);
+    checkCallOptions(options, name);
     const { compute } = this.options.dtype;
     if (x.type !== compute && !this.options.autocast) {
       throw new OptionError(
@@ -297,23 +307,46 @@ export class BatchNormalization extends LayerVariables {
       );
     }
     if (out) checkLike(out, compute, x.dims, `out of layer "${name}"`);
+    const { variables } = this;
+    const isNew = this.#built === undefined;
+    try {
+      this.build(x.dims);
+      return this.#run(x, options);
+    } catch (error) {
+      // A call that failed has not built the layer.
+      if (isNew) {
+        this.#built = undefined;
+        this.variables = variables;
+      }
+      throw error;
+    }
+  }
+
+  /** What is left of `call` once all but mask and moments is checked. */
+  #run(x: Tensor, options: CallOptions): Tensor {
+    const { compute } = this.options.dtype;
+    const trains = Boolean(options.training) &&
+      (this.trainable || this.#isVersion1);
     let input = castTensor(x, compute);
-    const y = out ??
+    const y = options.out ??
       { type: compute, dims: [...x.dims], data: newData(input) };
-    // What overwrites its input leaves nothing for the backward pass.
-    const isInPlace = input.data.buffer === y.data.buffer &&
-      y.data.byteOffset < input.data.byteOffset + input.data.byteLength &&
-      input.data.byteOffset < y.data.byteOffset + y.data.byteLength;
-    if (training && (this.trainable || this.#isVersion1)) {
-      if (isInPlace) input = { ...input, data: input.data.slice() };
-      this.#train(input, y.data, options);
+    const isOverwritten = overlap(input.data, y.data);
+    // Kernels run in place, but not over a shifted view; and training needs
+    // its input once more, for the gradients.
+    const isShifted = isOverwritten &&
+      input.data.byteOffset !== y.data.byteOffset;
+    if (isShifted || (isOverwritten && trains)) {
+      input = { type: compute, dims: input.dims, data: input.data.slice() };
+    }
+    if (trains) {
+      this.#train(input, y, options);
     } else {
       this.#infer(input, y.data);
+      this.#measureActivity(y);
       this.#tape = undefined;
     }
-    this.#input = isInPlace && !this.#tape ? undefined : input;
+    this.#input = isOverwritten && !isShifted && !trains ? undefined : input;
     this.#inputType = x.type;
-    this.#addActivityLoss(y);
     return y;
   }
 
@@ -324,7 +357,7 @@ export class BatchNormalization extends LayerVariables {
       .affine(x.type, layout, x.data, y, a, b);
   }
 
-  #train(x: Tensor, y: TensorData, inputs: TrainingInputs): void {
+  #train(x: Tensor, y: Tensor, inputs: TrainingInputs): void {
     const { axes, fused } = this.#built!;
     const layer = {
       name: this.name,
@@ -342,10 +375,14 @@ export class BatchNormalization extends LayerVariables {
       renormStddev: this.renormStddev!,
     };
     const kernels = resolveKernels(this.options.kernels);
-    this.#tape = trainBatch(layer, kernels, x, y, inputs, !this.trainable);
+    const tape = normalizeByBatch(layer, kernels, x, y.data, inputs);
+    this.#measureActivity(y);
+    // Last, so that whatever fails before has changed nothing.
+    updateMovingStatistics(layer, layer, tape, !this.trainable);
+    this.#tape = tape;
   }
 
-  #addActivityLoss(y: Tensor): void {
+  #measureActivity(y: Tensor): void {
     const { activityRegularizer } = this.options;
     if (!activityRegularizer) return;
     this.#activityLoss = activityRegularizer.loss(widen(y)) / (y.dims[0] || 1);
@@ -381,8 +418,9 @@ export class BatchNormalization extends LayerVariables {
    *
    * Regularizers are not in them. Gradients by the parameters have the
    * parameters' shape and type, that by the input has the input's type. After
-   * an inference call they are those of inference, by the variables as they
-   * are now.
+   * a training call they are by gamma as it was then; after an inference call
+   * they are those of inference, by the variables as they are now. The layer
+   * keeps the call's input itself, which must not change until then.
    *
    * @param dy The gradient by the output, of the output's shape; converted to
    * the type that the layer computes in.
@@ -396,14 +434,13 @@ export class BatchNormalization extends LayerVariables {
    */
   backward(dy: Tensor, options: BackwardOptions = {}): Gradients {
     const { input, gradient, kernels } = this.#prepareBackward(dy);
+    if (options.sums && !this.#tape) {
+      throw new OptionError(
+        `Cannot use sums in layer "${this.name}": its last call was not in training`,
+      );
+    }
     const raw = this.#tape
-      ? trainingGradients(
-        kernels,
-        this.#tape,
-        this.gamma,
-        gradient,
-        options.sums,
-      )
+      ? trainingGradients(kernels, this.#tape, gradient, options.sums)
       : inferenceGradients(
         kernels,
         { x: input, axes: this.#built!.axes },
@@ -510,6 +547,13 @@ export class BatchNormalization extends LayerVariables {
     add(betaRegularizer, this.beta);
     return sum;
   }
+}
+
+/** Whether two arrays share memory. */
+function overlap(a: TensorData, b: TensorData): boolean {
+  return a.buffer === b.buffer &&
+    a.byteOffset < b.byteOffset + b.byteLength &&
+    b.byteOffset < a.byteOffset + a.byteLength;
 }
 
 /** A gradient by a parameter, of its shape and type. */

@@ -412,7 +412,7 @@ Deno.test("weights set before the build are checked by it", () => {
   assertThrows(
     () => layer.build([null, 3]),
     ShapeError,
-    'Cannot set gamma of layer "bn": expected shape [3], got [2]',
+    "to have weights of shape [3], got [2]",
   );
   assertEquals(layer.axes, undefined);
   layer.build([null, 2]);

@@ -6,6 +6,7 @@
 
 import { ShapeError } from "../errors.ts";
 import { elementCount, type Tensor, toFloats } from "../tensor.ts";
+import { checkTensor } from "./input_spec.ts";
 
 /**
  * The elements of a tensor, repeated to a larger shape.
@@ -16,12 +17,14 @@ import { elementCount, type Tensor, toFloats } from "../tensor.ts";
  * @param what The tensor's name for messages.
  *
  * @throws {ShapeError} If the shape does not fit.
+ * @throws {OptionError} If it is no tensor.
  */
 export function broadcast(
   source: Tensor,
   dims: readonly number[],
   what: string,
 ): Float64Array {
+  checkTensor(source, what);
   const missing = dims.length - source.dims.length;
   const extents = [
     ...new Array<number>(Math.max(missing, 0)).fill(1),

@@ -6,7 +6,8 @@
 
 import { OptionError, ShapeError } from "../errors.ts";
 import { resolveAxes, resolveFused } from "./axis.ts";
-import type { InputSpec } from "./input_spec.ts";
+import type { Tensor } from "../tensor.ts";
+import { type InputSpec, sameDims } from "./input_spec.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { parameterShape } from "./weights.ts";
 
@@ -92,4 +93,26 @@ export function resolveBuild(
     fused: runsFused,
     parameterShape: parameterShape(inputShape, axes, virtualBatchSize !== null),
   };
+}
+
+/**
+ * Checks that weights which were set before fit what a layer is built for.
+ * They have one shape, as setting them checked.
+ *
+ * @throws {ShapeError} If they do not.
+ */
+export function checkWeightShape(
+  name: string,
+  { dims }: Tensor,
+  { parameterShape }: Built,
+  inputShape: readonly (number | null)[],
+): void {
+  if (sameDims(dims, parameterShape)) return;
+  throw new ShapeError(
+    `Cannot build layer "${name}": expected an input of shape [${
+      inputShape.map((extent) => extent ?? "?").join(", ")
+    }] to have weights of shape [${parameterShape.join(", ")}], got [${
+      dims.join(", ")
+    }]`,
+  );
 }

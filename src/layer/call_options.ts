@@ -4,6 +4,7 @@
  * @module
  */
 
+import { OptionError } from "../errors.ts";
 import type { KernelChoice } from "../kernels/dispatch.ts";
 import type { Tensor } from "../tensor.ts";
 import type { GradientSums } from "./backward.ts";
@@ -53,4 +54,30 @@ export interface FromConfigOptions {
    * they are, and fail only when one is used; default false, as in Keras.
    */
   readonly lenient?: boolean;
+}
+
+// A Record, so that the compiler notices an option that is missing here.
+const CALL_OPTIONS: Readonly<Record<keyof CallOptions, true>> = {
+  training: true,
+  mask: true,
+  moments: true,
+  out: true,
+};
+
+/**
+ * Checks that a call has no option that there is not: a misspelt `training`
+ * would run inference without a word.
+ *
+ * @throws {OptionError} If it has one.
+ */
+export function checkCallOptions(options: CallOptions, layer: string): void {
+  for (const key in options) {
+    if (!Object.hasOwn(CALL_OPTIONS, key)) {
+      throw new OptionError(
+        `Cannot call layer "${layer}" with the option "${key}": expected ${
+          Object.keys(CALL_OPTIONS).join(", ")
+        }`,
+      );
+    }
+  }
 }

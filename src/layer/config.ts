@@ -122,6 +122,20 @@ function resolveLeniently(
   }
 }
 
+/** No configuration of Keras' is nested deeper. */
+const MAX_DEPTH = 100;
+
+/** Refuses what would overflow the stack of whatever walks it. */
+function checkDepth(value: unknown, depth: number): void {
+  if (typeof value !== "object" || value === null) return;
+  if (depth > MAX_DEPTH) {
+    throw new FormatError(
+      `Cannot read a configuration that is nested more than ${MAX_DEPTH} deep`,
+    );
+  }
+  for (const inner of Object.values(value)) checkDepth(inner, depth + 1);
+}
+
 /**
  * Takes a configuration apart.
  *
@@ -143,6 +157,7 @@ export function parseConfig(
       }`,
     );
   }
+  checkDepth(config, 0);
   let source = config;
   let synchronized = false;
   if (typeof config.class_name === "string" && isObject(config.config)) {

@@ -113,6 +113,8 @@ export interface MaskState extends MaskedMoments {
 export interface TrainingTape extends StatisticsLayout {
   /** The input, in the type that the layer computes in. */
   readonly x: Tensor;
+  /** The factor of each channel, as it was in the call. */
+  readonly gamma: Float64Array | undefined;
   /** The number of elements behind each statistic. */
   readonly count: number;
   /** The mean of each statistic. */
@@ -146,6 +148,24 @@ export function widen(x: Tensor): Float64Array {
 function usesMask({ options, fused }: TrainingLayer): boolean {
   const { kerasVersion } = options;
   return kerasVersion === "3" || (kerasVersion === "2.12" && !fused);
+}
+
+/** Checks moments that came from elsewhere. */
+function checkMoments(
+  { count, mean, m2 }: ChannelMoments,
+  channels: number,
+  layer: string,
+): void {
+  if (mean?.length !== channels || m2?.length !== channels) {
+    throw new ShapeError(
+      `Cannot train layer "${layer}" with moments of ${mean?.length} means and ${m2?.length} squared deviations: expected ${channels} of each`,
+    );
+  }
+  if (!(Number.isFinite(count) && count >= 0)) {
+    throw new OptionError(
+      `Cannot train layer "${layer}" with moments of ${count} elements: expected a count`,
+    );
+  }
 }
 
 /**
@@ -183,11 +203,7 @@ export function measure(
       }: each ghost batch has statistics of its own`,
     );
   }
-  if (moments && moments.mean.length !== layout.channels) {
-    throw new ShapeError(
-      `Cannot train layer "${name}" with moments of ${moments.mean.length} channels: expected ${layout.channels}`,
-    );
-  }
+  if (moments) checkMoments(moments, layout.channels, name);
   let mask: MaskState | undefined;
   let mean: Float64Array;
   let variance: Float64Array;
@@ -229,6 +245,7 @@ export function measure(
   return {
     ...statistics,
     x,
+    gamma: layer.gamma && widen(layer.gamma),
     count,
     mean,
     variance,
@@ -294,7 +311,7 @@ export function normalizeBatch(
   y: TensorData,
 ): void {
   const { x, layout, channels, mean, inverse, correction, adjustment } = tape;
-  const gamma = layer.gamma && widen(layer.gamma);
+  const { gamma } = tape;
   const beta = layer.beta && widen(layer.beta);
   const factor = inverse.map((inv, i) =>
     inv * (correction?.r[i % channels] ?? 1)

@@ -88,7 +88,8 @@ export function checkAgainstSpec(
   });
 }
 
-function sameDims(a: readonly number[], b: readonly number[]): boolean {
+/** Whether two shapes are the same. */
+export function sameDims(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((extent, d) => extent === b[d]);
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ShapeError } from "../errors.ts";
+import { OptionError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { checkTensor } from "./input_spec.ts";
 import type { ResolvedOptions } from "./options.ts";
@@ -75,6 +75,13 @@ export abstract class LayerVariables {
     shape: readonly number[] | undefined,
   ): void {
     const names = weightNames(this.options);
+    if (!Array.isArray(weights)) {
+      throw new OptionError(
+        `Cannot set the weights of layer "${this.name}": expected a list of ${names.length} tensors (${
+          names.join(", ")
+        })`,
+      );
+    }
     weights.forEach((weight, i) => {
       checkTensor(
         weight,

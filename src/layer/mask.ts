@@ -8,6 +8,7 @@ import { OptionError, ShapeError } from "../errors.ts";
 import { forEachBlock, type Layout } from "../kernels/layout.ts";
 import { elementCount, type Tensor } from "../tensor.ts";
 import { broadcast } from "./broadcast.ts";
+import { checkTensor } from "./input_spec.ts";
 import type { KerasVersion } from "./keras_version.ts";
 
 /** A mask as `call` takes it. */
@@ -46,6 +47,7 @@ export function maskWeights(
     }
     return weigh(Float64Array.from(mask));
   }
+  checkTensor(mask, `the mask of layer "${layer}"`);
   if (mask.dims.length !== positions.length) {
     throw new ShapeError(
       `Cannot use a mask in layer "${layer}": expected one dimension less than the input of shape [${
@@ -91,7 +93,8 @@ export function forEachElement(
  *
  * From 2.12 on as `tf.nn.weighted_moments` (a masked NaN stays one, as it is
  * multiplied by 0), in Keras 3 over the positions alone, with 1e-7 added to
- * the count.
+ * the count. With `synchronized`, tf-keras squares x * w instead, which is
+ * another variance for weights that are neither 0 nor 1; we do not.
  *
  * @param x The elements, widened to float64.
  * @param layout How elements map to channels.

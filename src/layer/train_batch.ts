@@ -1,5 +1,5 @@
 /**
- * One training call: measure the batch, normalize it, move the averages.
+ * A training call's forward pass: measure the batch and normalize it.
  *
  * @module
  */
@@ -14,36 +14,27 @@ import {
   type TrainingTape,
 } from "./forward.ts";
 import { renormCorrection } from "./renorm.ts";
-import {
-  deviationOf,
-  type MovingVariables,
-  updateMovingStatistics,
-} from "./updates.ts";
+import { deviationOf, type MovingVariables } from "./updates.ts";
 
 /**
- * Trains a layer on a batch.
+ * Normalizes a batch by its own statistics; changes nothing but the output.
  *
- * All of the output depends on the averages before this batch only.
- *
- * @param layer The built layer and its moving statistics, which change.
+ * @param layer The built layer and its moving statistics.
  * @param kernels What to run on.
  * @param x The input, in the type that the layer computes in.
- * @param y Receives the output; not the input.
+ * @param y Receives the output; shares no memory with the input.
  * @param inputs Mask and merged moments.
- * @param frozen Whether a layer of TF 1's class is frozen.
- * @returns What the backward pass needs.
+ * @returns The measured batch, to move the averages and for the gradients.
  *
- * @throws {ShapeError} If the batch, the mask or the moments do not fit; then
- * nothing changes.
+ * @throws {ShapeError} If the batch, the mask or the moments do not fit.
  * @throws {UnsupportedError} If ghost batches come with a mask or moments.
  */
-export function trainBatch(
+export function normalizeByBatch(
   layer: TrainingLayer & MovingVariables,
   kernels: Kernels,
   x: Tensor,
   y: TensorData,
   inputs: TrainingInputs,
-  frozen: boolean,
 ): TrainingTape {
   const { options, effectiveEpsilon: epsilon } = layer;
   const correct = (mean: Float64Array, variance: Float64Array) =>
@@ -58,6 +49,5 @@ export function trainBatch(
       : undefined;
   const tape = measure(layer, kernels, x, inputs, correct);
   normalizeBatch(layer, kernels, tape, y);
-  updateMovingStatistics(layer, layer, tape, frozen);
   return tape;
 }

@@ -14,6 +14,7 @@ import {
   type Tensor,
 } from "../tensor.ts";
 import type { Initializer } from "./initializers.ts";
+import { sameDims } from "./input_spec.ts";
 import type { ResolvedOptions } from "./options.ts";
 
 /** The names of a layer's variables, as in its Keras files. */
@@ -106,10 +107,6 @@ export function initialWeights(
   return new Map(weightNames(options).map((name) => [name, create[name]()]));
 }
 
-function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((extent, d) => extent === b[d]);
-}
-
 /**
  * Checks that tensors can be a layer's variables.
  *
@@ -139,7 +136,7 @@ export function checkWeights(
   const expected = shape ?? given[0]!.dims;
   names.forEach((name, i) => {
     const { dims, data } = given[i]!;
-    if (!sameShape(dims, expected) || data.length !== elementCount(dims)) {
+    if (!sameDims(dims, expected) || data.length !== elementCount(dims)) {
       throw new ShapeError(
         `Cannot set ${name} of layer "${layer}": expected shape [${
           expected.join(", ")

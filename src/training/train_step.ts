@@ -4,6 +4,7 @@
  * @module
  */
 
+import { OptionError } from "../errors.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { checkTensor } from "../layer/input_spec.ts";
 import type { Regularizer } from "../layer/regularizers.ts";
@@ -155,6 +156,14 @@ export function trainStep(
   options: TrainStepOptions,
 ): TrainStepResult {
   checkTensor(x, `the input of layer "${layer.name}"`);
+  const optimizer: unknown = options?.optimizer;
+  if (typeof (optimizer as { apply?: unknown } | null)?.apply !== "function") {
+    throw new OptionError(
+      `Cannot train layer "${layer.name}": expected an optimizer such as new Adam(), or resolveOptimizer of its name, made once and kept for all steps, got ${
+        typeof optimizer === "string" ? `"${optimizer}"` : typeof optimizer
+      }`,
+    );
+  }
   layer.build(x.dims);
   const before = layer.weights.map(({ data }) => data.slice());
   try {

@@ -213,3 +213,16 @@ Deno.test("a step that fails leaves layer and optimizer as they were", () => {
     assertEquals(optimizer.getState(), { iterations: 0, slots: [] });
   }
 });
+
+Deno.test("what is no optimizer is refused before anything happens", () => {
+  const layer = new BatchNormalization();
+  const x = tensor([1, 3], [2, 1]);
+  for (const optimizer of ["adam", undefined, {}]) {
+    assertThrows(
+      () => trainStep(layer, x, { optimizer, gradient: x } as never),
+      OptionError,
+      "expected an optimizer such as new Adam()",
+    );
+  }
+  assertEquals(layer.axes, undefined);
+});

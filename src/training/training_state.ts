@@ -261,8 +261,14 @@ export class TrainingState {
    * @returns A new state; the two stay as they are.
    *
    * @throws {ShapeError} If the channels differ.
+   * @throws {OptionError} If `other` is no state.
    */
   merge(other: TrainingState): TrainingState {
+    if (!(other instanceof TrainingState)) {
+      throw new OptionError(
+        "Cannot merge: expected a TrainingState, such as TrainingState.fromJSON makes",
+      );
+    }
     if (other.#extents) this.#checkExtents(other.#extents, "merge states");
     return TrainingState.#of({
       axis: this.axis,

@@ -15,16 +15,6 @@ export function randomUint32(seed: number): () => number {
   };
 }
 
-/** Uniform numbers in [low, high) from a seed. */
-export function randomUniform(
-  seed: number,
-  low: number,
-  high: number,
-): () => number {
-  const next = randomUint32(seed);
-  return () => low + (high - low) * (next() / 2 ** 32);
-}
-
 /** Any float32 from a seed: all bit patterns are equally likely. */
 export function randomFloat32(seed: number): () => number {
   const next = randomUint32(seed);
