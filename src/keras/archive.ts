@@ -33,9 +33,11 @@ async function readWeights(
 ): Promise<{ root: ObjectNode; close(): void }> {
   const member = HDF5_MEMBERS.find((name) => archive.names.includes(name));
   if (member !== undefined) {
-    const file = await openHdf5(archive.read(member));
+    const bytes = archive.read(member);
+    const file = await openHdf5(bytes);
     try {
-      return { root: readVariablesHdf5(file.root), close: () => file.close() };
+      const root = readVariablesHdf5(file.root, bytes.length);
+      return { root, close: () => file.close() };
     } catch (error) {
       file.close();
       throw error;

@@ -291,3 +291,87 @@ Deno.test("HDF5 that is not Keras' is refused", async () => {
     "expected a Keras model or weights, found the members data, other",
   );
 });
+
+Deno.test("links that make an endless tree are refused", async () => {
+  const message =
+    "has more groups than a model can have, or links that form a loop";
+  await assertRefused(
+    await buildHdf5({ links: { a: "/", b: "/" } }),
+    message,
+  );
+  // Without a loop, and not deep: HDF5 follows at most 16 soft links.
+  const groups = Array.from({ length: 12 }, (_, i) => {
+    const next = `/x${i + 1}`;
+    return [`x${i}`, { links: { a: next, b: next, c: next, d: next } }];
+  });
+  await assertRefused(
+    await buildHdf5({
+      members: { "0/vars": {}, ...Object.fromEntries(groups) },
+    }),
+    message,
+  );
+});
+
+Deno.test("links do not make the search for near matches endless", async () => {
+  const links = Object.fromEntries(
+    Array.from({ length: 10 }, (_, i) => [`z${i}`, "/model_weights/bn"]),
+  );
+  const group = layerGroup(without(FOUR, "beta:0"), "bn", Object.keys(FOUR));
+  await assertRefused(
+    await oneLayer({ ...group, links }),
+    "expected a dataset at model_weights/bn/bn/beta:0, found nothing",
+  );
+});
+
+/** A `.npy` file of one object, with this pickle of a dict in it. */
+function pickledMember(dict: string): Uint8Array {
+  const pickle = "\x80\x04cnumpy.core.multiarray\n_reconstruct\n)R" +
+    `(K\x01)N\x89]${dict}atb.`;
+  const header = "{'descr': '|O', 'fortran_order': False, 'shape': (), }\n";
+  return Uint8Array.from(
+    `\x93NUMPY\x01\x00${
+      String.fromCharCode(header.length)
+    }\x00${header}${pickle}`,
+    (char) => char.charCodeAt(0),
+  );
+}
+
+Deno.test("npz members that are nested without end are refused", async () => {
+  const members = unzipSync(fixtureBytes("k3_functional_rank4_npz.keras"));
+  const npz = unzipSync(members["model.weights.npz"]!);
+  const global = (name: string): string =>
+    `c${name.replace(/\.(?=\w+$)/, "\n")}\n`;
+  // A variable whose initial value is itself.
+  const variable = `${global("keras.src.backend.Variable")})R\x94` +
+    `}X\x06\x00\x00\x00_value` +
+    `${
+      global("functools.partial")
+    })R(NN}X\x0d\x00\x00\x00initial_valueh\x00stb)R` +
+    "sb";
+  for (
+    const [changed, message] of [
+      [
+        {
+          "layers/batch_normalization.npy": pickledMember(`}K\x00${variable}s`),
+        },
+        "its variables are nested more than 8 deep",
+      ],
+      [
+        { "layers/batch_normalization.npy": pickledMember("})Ns") },
+        "expected variables by name or number",
+      ],
+      [
+        { [`${"a/".repeat(20_000)}b.npy`]: strToU8("") },
+        "...: it is nested more than 64 deep",
+      ],
+    ] as const
+  ) {
+    await assertRefused(
+      zipSync({
+        ...members,
+        "model.weights.npz": zipSync({ ...npz, ...changed }),
+      }),
+      message,
+    );
+  }
+});

@@ -58,15 +58,15 @@ function describe(bytes: Uint8Array): string {
   }${looks})`;
 }
 
-function readHdf5(file: Hdf5File): Contents {
+function readHdf5(file: Hdf5File, fileBytes: number): Contents {
   const { root } = file;
   if (isLegacyHdf5(root)) return readLegacyHdf5(file);
-  if (isVariablesHdf5(root)) {
+  if (isVariablesHdf5(root, fileBytes)) {
     return {
       format: "weights.h5",
       kerasVersion: undefined,
       config: undefined,
-      weights: { kind: "objects", root: readVariablesHdf5(root) },
+      weights: { kind: "objects", root: readVariablesHdf5(root, fileBytes) },
       close: () => file.close(),
     };
   }
@@ -120,7 +120,7 @@ export async function openContents(
   }
   const hdf5 = await openHdf5(bytes);
   try {
-    return readHdf5(hdf5);
+    return readHdf5(hdf5, bytes.length);
   } catch (error) {
     hdf5.close();
     throw error;

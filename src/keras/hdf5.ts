@@ -228,7 +228,7 @@ class OpenFile {
       const values: unknown = Array.isArray(value) ? value : [value];
       const isStrings = (items: unknown): items is string[] =>
         Array.isArray(items) && items.every((item) => typeof item === "string");
-      return isStrings(values) ? values : fail();
+      return isStrings(values) ? values.map(asUtf8) : fail();
     });
   }
 
@@ -238,6 +238,23 @@ class OpenFile {
     } finally {
       this.module.FS.unlink(this.#name);
     }
+  }
+}
+
+/**
+ * Keras writes UTF-8 into strings that HDF5 is told to be ASCII, which h5wasm
+ * reads as one character per byte.
+ */
+function asUtf8(text: string): string {
+  if (!/[\u0080-\u00ff]/.test(text) || /[\u0100-\uffff]/.test(text)) {
+    return text;
+  }
+  const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+      .decode(bytes);
+  } catch {
+    return text;
   }
 }
 

@@ -34,3 +34,29 @@ Deno.test("parseJsonObject() refuses __proto__ at any depth", () => {
     `it has a key "__proto__"`,
   );
 });
+
+Deno.test("parseJsonObject() takes no longer for escapes without an end", () => {
+  for (const text of [`{"a":"${'\\"'.repeat(500_000)}`, "\\".repeat(999_999)]) {
+    assertThrows(() => parseJsonObject(text, "it"), FormatError, "got ");
+  }
+});
+
+Deno.test("parseJsonObject() reads long strings, also in Python's dialect", () => {
+  const long = "x".repeat(30_000_000);
+  for (const value of ["1", "NaN"]) {
+    const parsed = parseJsonObject(`{"a":"${long}","b":${value}}`, "it");
+    assertEquals((parsed.a as string).length, long.length);
+    assertEquals(parsed.b, value === "1" ? 1 : null);
+  }
+});
+
+Deno.test("parseJsonObject() refuses deep nesting", () => {
+  for (const depth of [400, 5000, 1_000_000]) {
+    const text = `{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`;
+    assertThrows(
+      () => parseJsonObject(text, "it"),
+      FormatError,
+      "Cannot read it: ",
+    );
+  }
+});

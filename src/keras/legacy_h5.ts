@@ -71,17 +71,24 @@ class ListedVariable implements FileVariable {
 /** Deeper than any layer's name has slashes; ends what links could make endless. */
 const MAX_DEPTH = 8;
 
-/** The paths of all datasets in a group, relative to it. */
+/** As many members are looked at for near matches; links multiply them. */
+const MAX_MEMBERS = 1000;
+
+/** The paths of the datasets in a group, relative to it. */
 function* datasetNames(
   group: Hdf5Group,
   prefix = "",
   depth = 0,
+  budget = { left: MAX_MEMBERS },
 ): Generator<string> {
   if (depth > MAX_DEPTH) return;
   for (const key of group.keys()) {
+    if (budget.left-- <= 0) return;
     const member = group.get(key);
     if (member?.kind === "dataset") yield prefix + key;
-    else if (member) yield* datasetNames(member, `${prefix}${key}/`, depth + 1);
+    else if (member) {
+      yield* datasetNames(member, `${prefix}${key}/`, depth + 1, budget);
+    }
   }
 }
 

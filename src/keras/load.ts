@@ -10,6 +10,7 @@ import { type KerasVersion, kerasVersionOf } from "../layer/keras_version.ts";
 import type { Contents, FileVariable, ObjectNode } from "./contents.ts";
 import { openContents } from "./detect.ts";
 import type { Found } from "./found.ts";
+import { checkLoadOptions } from "./load_options.ts";
 import { type MadeLayer, type MakeContext, makeLayer } from "./make_layer.ts";
 import { matchNamed } from "./match_named.ts";
 import { matchObjects } from "./match_objects.ts";
@@ -244,8 +245,8 @@ async function readModel(
  * @throws {FormatError} If there is no such file, it is no Keras file or
  * damaged, or a weight is missing, of a wrong type or of a wrong shape; the
  * message then names layer and weight.
- * @throws {OptionError} If an option names a layer that the file does not
- * have, or leaves something open.
+ * @throws {OptionError} If an option is unknown or invalid, names a layer that
+ * the file does not have, or leaves something open.
  * @throws {UnsupportedError} If the option `layers` names a layer that is no
  * batch normalization.
  *
@@ -264,6 +265,7 @@ export async function loadKeras(
   source: KerasSource,
   options: LoadKerasOptions = {},
 ): Promise<KerasModel> {
+  checkLoadOptions(options);
   const contents = await openContents(await readSource(source));
   try {
     return await readModel(contents, options);

@@ -212,3 +212,35 @@ Deno.test("a layer that is saved in one place only is loaded once", async () => 
     keys(await loadKeras(fixtureUrl("k3_nested_archive.keras"))),
   );
 });
+
+Deno.test("loadKeras() refuses invalid options before it reads", async () => {
+  for (
+    const [options, message] of [
+      [null, "Cannot use the options of loadKeras: expected an object"],
+      [
+        { layer: ["bn"] },
+        'Cannot use the option "layer" of loadKeras: expected one of config, layers, only, kerasVersion, kernels',
+      ],
+      [{ kernels: "gpu" }, 'Cannot use kernels "gpu": expected "auto", '],
+      [{ kerasVersion: "4" }, 'Cannot use kerasVersion "4": expected "2.4", '],
+      [
+        { only: "bn" },
+        'Cannot use the option only: expected a list of names, such as ["bn"]',
+      ],
+      [{ only: [1] }, "Cannot use the option only: expected a list of names"],
+      [{ layers: [1] }, "Cannot use the option layers: expected a list"],
+      [{ config: 1 }, "Cannot use the option config: expected the model's"],
+    ] as const
+  ) {
+    await assertRejects(
+      () => loadKeras("missing.h5", options as never),
+      OptionError,
+      message,
+    );
+  }
+});
+
+Deno.test("the axis is told from the moving mean, whatever else the group holds", async () => {
+  const model = await loadKeras(fixtureUrl("tfk_subclassed_weights.h5"));
+  assertEquals(model.batchNormalizations.get("block")!.options.axis, -1);
+});

@@ -23,7 +23,7 @@ import type { FileVariable } from "./contents.ts";
 import type { Found } from "./found.ts";
 import { assignRoles, type KnownNames, readWeights } from "./layer_weights.ts";
 import { withModernRenorm } from "./old_renorm.ts";
-import { flagsOfCount, isGhostShape } from "./recognize.ts";
+import { flagsOfCount, openAxes } from "./recognize.ts";
 import type { LoadKerasOptions } from "./types.ts";
 
 /** What is the same for all layers of a file. */
@@ -68,7 +68,9 @@ function inferredConfig(
   found: Found,
   given: KerasConfig,
 ): KerasConfig {
-  const { dims, type } = found.variables[0] ?? { dims: [], type: "float32" };
+  // A group may hold other layers' variables too.
+  const { dims, type } = found.roles?.get("moving_mean") ??
+    found.variables[0] ?? { dims: [], type: "float32" };
   const telling = ["scale", "center", "renorm"].some((flag) => flag in given);
   const flags = found.flags ?? flagsOfCount(found.variables.length);
   if (!flags && !telling) {
@@ -76,14 +78,9 @@ function inferredConfig(
       `Cannot load layer "${key}" from ${found.variables.length} variables: give { scale: false }, { center: false } or both in the option layers`,
     );
   }
-  if (
-    isGhostShape(dims) && !("virtual_batch_size" in given || "axis" in given)
-  ) {
-    throw new OptionError(
-      `Cannot load layer "${key}" from variables of shape [${
-        dims.join(", ")
-      }]: give its virtual_batch_size, or its list of axes, in the option layers`,
-    );
+  const open = openAxes(dims);
+  if (open && !("virtual_batch_size" in given || "axis" in given)) {
+    throw new OptionError(`Cannot load layer "${key}": ${open}`);
   }
   const kept = [...dims.keys()].filter((axis) => dims[axis] !== 1);
   return {

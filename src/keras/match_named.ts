@@ -12,11 +12,14 @@ import {
   isBatchNormalization,
   resemblesBatchNormalization,
 } from "./model_config.ts";
+import { openAxes } from "./recognize.ts";
 import {
+  canHaveScope,
   flagsOf,
   hasStatistics,
   type Scope,
   scopeOfPath,
+  scopeRules,
   scopesOf,
 } from "./weight_scopes.ts";
 
@@ -37,11 +40,13 @@ function pathOfScope(group: NamedGroup, { name: scope }: Scope): string[] {
   const at = `/${scope}/`.lastIndexOf(`/${name}/`);
   // In front of the layer's name is the model's; without it, the scope is
   // that of the layers in a nested model.
-  return [name, at < 0 ? scope : scope.slice(at + name.length + 1)];
+  const inside = at < 0 ? scope : scope.slice(at + name.length + 1);
+  return [name, ...inside.split("/").filter((part) => part !== "")];
 }
 
 function recognized(group: NamedGroup, scope: Scope): Found {
   const path = pathOfScope(group, scope);
+  const open = openAxes(scope.roles.get("moving_mean")?.dims ?? []);
   return {
     ...NOTHING_FOUND,
     name: path[path.length - 1]!,
@@ -49,8 +54,8 @@ function recognized(group: NamedGroup, scope: Scope): Found {
     location: group.location,
     variables: scope.variables,
     roles: scope.roles,
-    verdict: "recognized",
-    reason: BY_NAMES,
+    verdict: open ? "possible" : "recognized",
+    reason: open ? `${BY_NAMES}, but ${open}` : BY_NAMES,
     flags: flagsOf(scope),
   };
 }
@@ -74,6 +79,11 @@ function foundInGroup(group: NamedGroup): Found[] {
   });
 }
 
+/** Whether a layer is another layer's part, and not a member of a model. */
+function isPart({ path, inList }: ConfigLayer): boolean {
+  return path.length > 1 && !inList;
+}
+
 /** Shares out the scopes of one group among the layers that it belongs to. */
 class GroupMatcher {
   readonly #group: NamedGroup;
@@ -88,18 +98,49 @@ class GroupMatcher {
     const wanted = this.#layers.filter((each) =>
       isBatchNormalization(each) || resemblesBatchNormalization(each)
     );
-    // Innermost first, so that a layer is not given the scope of a wrapper
-    // while its own is there.
-    for (const each of wanted) {
-      this.#take(each, scopeOfPath(this.#free, each.path));
+    const ordered = this.#free.filter(hasStatistics);
+    const isExact = this.#takeByNames(wanted);
+    // A name with a counter, or a wrapper's, can be that of several layers,
+    // but the moving means are in the layers' order.
+    const fitsOrder = wanted.length === ordered.length &&
+      wanted.every(({ path }, i) => canHaveScope(ordered[i]!, path));
+    if (!isExact && fitsOrder) {
+      for (const scope of this.#taken.values()) this.#free.push(scope);
+      this.#taken.clear();
+      wanted.forEach((each, i) => this.#take(each, ordered[i]));
+      return;
     }
     const left = wanted.filter((each) => !this.#taken.has(each));
     const unnamed = this.#free.filter(hasStatistics);
-    // Names that fit nothing, such as a Theano backend's: the moving means
-    // are in the layers' order.
+    // Names that fit nothing, such as a Theano backend's.
     if (left.length > 0 && left.length === unnamed.length) {
       left.forEach((each, i) => this.#take(each, unnamed[i]));
     }
+  }
+
+  /**
+   * Gives layers the scopes that their names tell: one rule after the other
+   * for all of them, so that none is given what is more clearly another's.
+   *
+   * @returns Whether all scopes have the layers' paths.
+   */
+  #takeByNames(wanted: readonly ConfigLayer[]): boolean {
+    const names = new Set(this.#layers.map(({ name }) => name));
+    const isNamed = ({ name }: Scope): boolean =>
+      names.has(name) || names.has(name.slice(name.lastIndexOf("/") + 1));
+    const rounds = scopeRules(false).length;
+    for (let round = 0; round < rounds; round++) {
+      for (const each of wanted) {
+        if (this.#taken.has(each)) continue;
+        const rule = scopeRules(isPart(each))[round]!;
+        const offered = rule === "counted"
+          ? this.#free.filter((scope) => !isNamed(scope))
+          : this.#free;
+        this.#take(each, scopeOfPath(offered, each.path, isPart(each), [rule]));
+      }
+      if (round === 0 && this.#taken.size === wanted.length) return true;
+    }
+    return false;
   }
 
   #take(layer: ConfigLayer, scope: Scope | undefined): void {

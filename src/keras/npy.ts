@@ -160,15 +160,3 @@ export function tensorOfStored(array: StoredArray, what: string): Tensor {
     data: fromLittleEndian(raw, bytes),
   };
 }
-
-/**
- * Reads a `.npy` file.
- *
- * @param bytes The whole file.
- * @param what What it is, for messages.
- *
- * @throws {FormatError} If it is none, damaged, or not of a float type.
- */
-export function readNpy(bytes: Uint8Array, what: string): Tensor {
-  return tensorOfStored(parseNpy(bytes, what), what);
-}

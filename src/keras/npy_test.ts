@@ -1,6 +1,11 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { FormatError } from "../errors.ts";
-import { isNpy, readNpy } from "./npy.ts";
+import type { Tensor } from "../tensor.ts";
+import { isNpy, parseNpy, tensorOfStored } from "./npy.ts";
+
+function read(bytes: Uint8Array, what = "it"): Tensor {
+  return tensorOfStored(parseNpy(bytes, what), what);
+}
 
 /** A `.npy` file of version 1, or 2 with `wide`. */
 function npy(
@@ -25,7 +30,7 @@ function npy(
   ]);
 }
 
-Deno.test("readNpy() reads every float type", () => {
+Deno.test("parseNpy() and tensorOfStored() read every float type", () => {
   const bits = new Uint16Array([0x3c00, 0xc000]);
   for (
     const [descr, data, type] of [
@@ -37,7 +42,7 @@ Deno.test("readNpy() reads every float type", () => {
     ] as const
   ) {
     for (const wide of [false, true]) {
-      assertEquals(readNpy(npy(descr, "2,", data, { wide }), "it"), {
+      assertEquals(read(npy(descr, "2,", data, { wide })), {
         type,
         dims: [2],
         data,
@@ -46,15 +51,15 @@ Deno.test("readNpy() reads every float type", () => {
   }
 });
 
-Deno.test("readNpy() swaps big-endian elements", () => {
+Deno.test("parseNpy() and tensorOfStored() swap big-endian elements", () => {
   const bytes = new Uint8Array([0x3f, 0x80, 0, 0, 0xc0, 0, 0, 0]);
   assertEquals(
-    readNpy(npy(">f4", "2,", bytes), "it").data,
+    read(npy(">f4", "2,", bytes)).data,
     new Float32Array([1, -2]),
   );
 });
 
-Deno.test("readNpy() turns Fortran order into row-major order", () => {
+Deno.test("parseNpy() and tensorOfStored() turn Fortran order into row-major order", () => {
   // a[i, j, k] = 100 i + 10 j + k, of shape (2, 3, 2), first index fastest.
   const columns: number[] = [];
   const rows: number[] = [];
@@ -71,19 +76,19 @@ Deno.test("readNpy() turns Fortran order into row-major order", () => {
   const file = npy("<f4", "2, 3, 2", new Float32Array(columns), {
     fortran: true,
   });
-  const { dims, data } = readNpy(file, "it");
+  const { dims, data } = read(file);
   assertEquals(dims, [2, 3, 2]);
   assertEquals([...data], rows);
 });
 
-Deno.test("readNpy() reads scalars and empty arrays", () => {
-  assertEquals(readNpy(npy("<f4", "", new Float32Array([7])), "it").dims, []);
-  const empty = readNpy(npy("<f4", "0, 3", new Float32Array(0)), "it");
+Deno.test("parseNpy() and tensorOfStored() read scalars and empty arrays", () => {
+  assertEquals(read(npy("<f4", "", new Float32Array([7]))).dims, []);
+  const empty = read(npy("<f4", "0, 3", new Float32Array(0)));
   assertEquals(empty.dims, [0, 3]);
   assertEquals(empty.data.length, 0);
 });
 
-Deno.test("readNpy() refuses what it cannot read", () => {
+Deno.test("parseNpy() and tensorOfStored() refuse what they cannot read", () => {
   const good = npy("<f4", "2,", new Float32Array(2));
   for (
     const [bytes, message] of [
@@ -103,7 +108,7 @@ Deno.test("readNpy() refuses what it cannot read", () => {
       ],
     ] as const
   ) {
-    assertThrows(() => readNpy(bytes, "x.npy"), FormatError, message);
+    assertThrows(() => read(bytes, "x.npy"), FormatError, message);
   }
 });
 

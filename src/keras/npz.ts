@@ -80,8 +80,20 @@ function storedArray(value: PickleCall, what: string): StoredArray {
   return { descr, dims, fortranOrder: fortranOrder === true, data };
 }
 
+/** A variable's array is two deep; a pickle can have one in itself. */
+const MAX_VARIABLE_DEPTH = 8;
+
 /** The array in a variable: `_value` is `partial(ResourceVariable, initial_value=...)()`. */
-function arrayOf(value: PickleValue, what: string): StoredArray {
+function arrayOf(
+  value: PickleValue,
+  what: string,
+  depth = 0,
+): StoredArray {
+  if (depth > MAX_VARIABLE_DEPTH) {
+    throw new FormatError(
+      `Cannot read ${what}: its variables are nested more than ${MAX_VARIABLE_DEPTH} deep`,
+    );
+  }
   if (isCallOf(value, "multiarray._reconstruct")) {
     return storedArray(value, what);
   }
@@ -95,7 +107,7 @@ function arrayOf(value: PickleValue, what: string): StoredArray {
     const initial = keywords instanceof Map
       ? keywords.get("initial_value")
       : undefined;
-    if (initial !== undefined) return arrayOf(initial, what);
+    if (initial !== undefined) return arrayOf(initial, what, depth + 1);
   }
   throw new FormatError(
     `Cannot read ${what}: expected a pickled NumPy array or Keras variable`,
@@ -139,6 +151,11 @@ function readMember(archive: ZipArchive, member: string): FileVariable[] {
     );
   }
   return [...variables].map(([name, value]) => {
+    if (typeof name !== "string" && typeof name !== "number") {
+      throw new FormatError(
+        `Cannot read ${member}: expected variables by name or number`,
+      );
+    }
     const location = `${member.replace(/\.npy$/, "")}/${name}`;
     return new PickledVariable(
       String(name),
@@ -185,13 +202,28 @@ class NpzNode implements ObjectNode {
   }
 }
 
-/** The tree of objects that the names of the members describe. */
+/** No model is nested deeper. */
+const MAX_PARTS = 64;
+
+/**
+ * The tree of objects that the names of the members describe.
+ *
+ * @throws {FormatError} If a name has too many parts.
+ */
 export function readNpz(archive: ZipArchive): ObjectNode {
   const root = new NpzNode(archive, "");
   for (const name of archive.names) {
     const path = name.replace(/\.npy$/, "");
     if (path === ROOT) continue;
-    path.split("/").reduce((node, key) => node.child(key), root);
+    const parts = path.split("/", MAX_PARTS + 1);
+    if (parts.length > MAX_PARTS) {
+      throw new FormatError(
+        `Cannot read the member ${
+          name.slice(0, 60)
+        }...: it is nested more than ${MAX_PARTS} deep`,
+      );
+    }
+    parts.reduce((node, key) => node.child(key), root);
   }
   return root;
 }

@@ -47,8 +47,27 @@ function hasNegative(tensor: Tensor): boolean {
 }
 
 /** Whether a shape is that of ghost batches, or of several axes with an extent of 1. */
-export function isGhostShape(dims: readonly number[]): boolean {
+function isGhostShape(dims: readonly number[]): boolean {
   return dims.length >= 3 && dims[0] === 1 && dims[1] === 1;
+}
+
+/**
+ * What variables of a shape leave open, and how to tell; undefined where the
+ * shape says which axes it has.
+ */
+export function openAxes(dims: readonly number[]): string | undefined {
+  if (isGhostShape(dims)) {
+    return `the shape [${
+      dims.join(", ")
+    }] is that of ghost batches or of several axes, and the file does not hold which: give its virtual_batch_size, or its list of axes, in the option layers`;
+  }
+  // One axis has a vector; of several, those with an extent of 1 do not show.
+  const long = dims.filter((extent) => extent !== 1).length;
+  return dims.length > 1 && long < 2
+    ? `the shape [${
+      dims.join(", ")
+    }] is that of several axes, and the file does not hold which: give its list of axes in the option layers`
+    : undefined;
 }
 
 /**
@@ -89,11 +108,8 @@ export async function judge(
   const { dims } = variables[0]!;
   const shape = `${count} arrays of shape [${dims.join(", ")}]`;
   if (!named && (dims.length !== 1 || count > 4 && count < 7)) return undefined;
-  if (isGhostShape(dims)) {
-    return possible(
-      `${shape} are those of ghost batches, whose size the file does not hold: give the configuration in the option layers`,
-    );
-  }
+  const open = openAxes(dims);
+  if (open) return possible(`its group is named after the class, but ${open}`);
   const flags = flagsOfCount(count);
   if (!flags) {
     return possible(

@@ -62,6 +62,42 @@ async function fetchBytes(url: URL): Promise<SourceFile> {
   return { name, bytes };
 }
 
+function fileOf(name: unknown, bytes: unknown): SourceFile {
+  if (typeof name !== "string" || !(bytes instanceof Uint8Array)) {
+    throw new OptionError(
+      `Cannot load a model from a Map of ${kindOf(name)} to ${
+        kindOf(bytes)
+      }: expected names with a Uint8Array each${hintFor(bytes)}`,
+    );
+  }
+  return { name, bytes };
+}
+
+/** What a value is, in a word. */
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (typeof value !== "object") return typeof value;
+  return Object.prototype.toString.call(value).slice("[object ".length, -1);
+}
+
+function hintFor(value: unknown): string {
+  return value instanceof ArrayBuffer || ArrayBuffer.isView(value)
+    ? "; wrap the buffer: new Uint8Array(buffer)"
+    : "";
+}
+
+/** The URL that a string is; undefined for a path, also one such as `C:/x`. */
+function urlOf(source: string): URL | undefined {
+  if (!/^(file|https?):|^[a-z][a-z\d+.-]+:\/\//i.test(source)) return undefined;
+  try {
+    return new URL(source);
+  } catch (cause) {
+    throw new FormatError(`Cannot read ${source}: it is no valid URL`, {
+      cause,
+    });
+  }
+}
+
 /**
  * Reads all bytes of a source.
  *
@@ -78,20 +114,27 @@ export async function readSource(source: KerasSource): Promise<SourceFile[]> {
     return [{ name: "the bytes", bytes: source }];
   }
   if (source instanceof Map) {
-    return [...source].map(([name, bytes]) => ({ name, bytes }));
+    return [...source].map(([name, bytes]) => fileOf(name, bytes));
   }
   if (typeof source !== "string" && !(source instanceof URL)) {
     throw new OptionError(
-      `Cannot load a model from ${typeof source}: expected a path, a URL, a Uint8Array or a Map of them`,
+      `Cannot load a model from ${
+        kindOf(source)
+      }: expected a path, a URL, a Uint8Array or a Map of them${
+        hintFor(source)
+      }`,
     );
   }
-  const url = typeof source !== "string"
-    ? source
-    : /^(file|https?):/i.test(source)
-    ? new URL(source)
-    : undefined;
-  if (url?.protocol === "http:" || url?.protocol === "https:") {
+  const url = typeof source === "string" ? urlOf(source) : source;
+  if (!url) return [await readPath(source)];
+  const { protocol } = url;
+  if (protocol === "file:") return [await readPath(url)];
+  if (protocol === "http:" || protocol === "https:") {
     return [await fetchBytes(url)];
   }
-  return [await readPath(url ?? source as string)];
+  throw new FormatError(
+    `Cannot read ${
+      url.href.slice(0, 200)
+    }: expected a URL with file:, http: or https:, got ${protocol}`,
+  );
 }

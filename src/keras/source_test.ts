@@ -106,4 +106,37 @@ Deno.test("loadKeras() refuses other sources", async () => {
     OptionError,
     "Cannot load a model from number",
   );
+  for (
+    const [source, message] of [
+      [null, "from null: expected a path"],
+      [new ArrayBuffer(8), "from ArrayBuffer: expected a path"],
+      [new ArrayBuffer(8), "wrap the buffer: new Uint8Array(buffer)"],
+      [new Map([["a", "text"]]), "from a Map of string to string: expected"],
+      [new Map([["a", new ArrayBuffer(8)]]), "wrap the buffer"],
+      [new Map([[1, new Uint8Array(8)]]), "from a Map of number to Uint8Array"],
+    ] as const
+  ) {
+    await assertRejects(
+      () => loadKeras(source as unknown as string),
+      OptionError,
+      message,
+    );
+  }
+});
+
+Deno.test("loadKeras() refuses URLs that it cannot read", async () => {
+  for (
+    const [source, message] of [
+      ["http://", "Cannot read http://: it is no valid URL"],
+      ["HTTPS:", "it is no valid URL"],
+      [
+        "ftp://host/x.h5",
+        "expected a URL with file:, http: or https:, got ftp:",
+      ],
+      [new URL("ftp://host/x.h5"), "file:, http: or https:, got ftp:"],
+      ["C:/missing.h5", "there is no such file"],
+    ] as const
+  ) {
+    await assertRejects(() => loadKeras(source), FormatError, message);
+  }
 });

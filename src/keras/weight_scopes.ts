@@ -117,39 +117,92 @@ function commonEnd(scope: string, path: readonly string[]): number {
   return different < 0 ? a.length : different;
 }
 
+/** What a scope can be to a layer. */
+export type ScopeRule = "path" | "own" | "container" | "counted";
+
+/**
+ * The order in which {@linkcode scopeOfPath} tries the rules.
+ *
+ * @param isWrapped Whether the layer is another one's part, as in a
+ * TimeDistributed: such a layer has its wrapper's scope, or one inside it, and
+ * one of its own name is more likely another layer's.
+ */
+export function scopeRules(isWrapped: boolean): readonly ScopeRule[] {
+  return isWrapped
+    ? ["path", "container", "own", "counted"]
+    : ["path", "own", "counted", "container"];
+}
+
+/** How well a scope fits a layer by one rule: more is better, undefined is not at all. */
+function fitOf(
+  scope: Scope,
+  path: readonly string[],
+  rule: ScopeRule,
+  isWrapped: boolean,
+): number | undefined {
+  const name = path[path.length - 1]!;
+  const parts = commonEnd(scope.name, path);
+  switch (rule) {
+    case "path": {
+      const full = `/${path.join("/")}`;
+      const isEnd = full.endsWith(`/${scope.name}`) ||
+        `/${scope.name}`.endsWith(full);
+      const least = name.split("/").length + (isWrapped ? 1 : 0);
+      return isEnd && parts >= least ? parts : undefined;
+    }
+    case "own":
+      return endsWithName(scope.name, name) ? parts : undefined;
+    case "counted":
+      return endsWithName(withoutCounter(scope.name), name) ? parts : undefined;
+    case "container": {
+      if (!hasStatistics(scope)) return undefined;
+      const depth = path.findLastIndex((container, i) =>
+        i < path.length - 1 && endsWithName(scope.name, container)
+      );
+      // The innermost container first.
+      return depth < 0
+        ? undefined
+        : depth * 1e3 + commonEnd(scope.name, path.slice(0, depth + 1));
+    }
+  }
+}
+
 /**
  * The scope that a layer's path names, if it is clear which one.
  *
- * In this order: the layer's own name, its name with a counter, and then the
- * containing layers' names from the inside, since a wrapper such as
- * TimeDistributed gives its scope to what it wraps.
- *
  * @param scopes Those that are not another layer's.
  * @param path The names down to the layer.
+ * @param isWrapped Whether the layer is another one's part.
+ * @param rules The rules to try: `path`, for a scope that is the end of the
+ * path or has it at its end; `own`, for the layer's own name, within whatever;
+ * `counted`, for its name with a counter; and `container`, for the containing
+ * layers' names from the inside, since a wrapper such as TimeDistributed gives
+ * its scope to what it wraps.
  */
 export function scopeOfPath(
   scopes: readonly Scope[],
   path: readonly string[],
+  isWrapped = false,
+  rules: readonly ScopeRule[] = scopeRules(isWrapped),
 ): Scope | undefined {
-  const name = path[path.length - 1]!;
-  const best = (candidates: Scope[]): Scope | undefined =>
-    candidates.sort((a, b) =>
-      commonEnd(b.name, path) - commonEnd(a.name, path) ||
-      a.name.length - b.name.length
-    )[0];
-  const own = best(scopes.filter((scope) => endsWithName(scope.name, name)));
-  if (own) return own;
-  const counted = best(
-    scopes.filter((scope) => endsWithName(withoutCounter(scope.name), name)),
-  );
-  if (counted) return counted;
-  for (const container of path.slice(0, -1).reverse()) {
-    const wrapped = best(
-      scopes.filter((scope) =>
-        hasStatistics(scope) && endsWithName(scope.name, container)
-      ),
-    );
-    if (wrapped) return wrapped;
+  for (const rule of rules) {
+    let best: { scope: Scope; fit: number } | undefined;
+    for (const scope of scopes) {
+      const fit = fitOf(scope, path, rule, isWrapped);
+      if (fit === undefined) continue;
+      const isBetter = !best || fit > best.fit ||
+        fit === best.fit && scope.name.length < best.scope.name.length;
+      if (isBetter) best = { scope, fit };
+    }
+    if (best) return best.scope;
   }
   return undefined;
+}
+
+/** Whether a layer can have a scope, by any rule; also for wrappers with a counter. */
+export function canHaveScope(scope: Scope, path: readonly string[]): boolean {
+  return path.some((name) =>
+    endsWithName(scope.name, name) ||
+    endsWithName(withoutCounter(scope.name), name)
+  );
 }

@@ -18,6 +18,8 @@ export interface BuiltDataset {
 export interface BuiltGroup {
   readonly attributes?: Readonly<Record<string, string | readonly string[]>>;
   readonly members?: Readonly<Record<string, BuiltGroup | BuiltDataset>>;
+  /** Soft links: where they lead to, by name. */
+  readonly links?: Readonly<Record<string, string>>;
 }
 
 function isDataset(item: BuiltGroup | BuiltDataset): item is BuiltDataset {
@@ -35,6 +37,9 @@ function fill(group: h5wasm.Group, content: BuiltGroup): void {
         typeof value === "string" ? value : [...value],
       );
     }
+  }
+  for (const [name, target] of Object.entries(content.links ?? {})) {
+    group.create_soft_link(target, name);
   }
   for (const [path, item] of Object.entries(content.members ?? {})) {
     const parts = path.split("/");
