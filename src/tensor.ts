@@ -192,6 +192,26 @@ export function toFloats<T extends Float32Array | Float64Array>(
   return target;
 }
 
+/** The elements of a tensor in float64, in a new array; exact. */
+export function widen(source: Tensor): Float64Array {
+  return toFloats(source, new Float64Array(source.data.length));
+}
+
+/** A new tensor of the shape and type of another, each value rounded once. */
+export function tensorLike(
+  { type, dims }: Tensor,
+  values: ArrayLike<number>,
+): Tensor {
+  const data = createData(type, values.length);
+  encodeInto(type, data, values);
+  return { type, dims: [...dims], data };
+}
+
+/** Whether two shapes are the same. */
+export function sameDims(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((extent, d) => extent === b[d]);
+}
+
 /**
  * A tensor of another element type, rounded once to nearest, ties to even;
  * the tensor itself where the type is the same already.

@@ -17,7 +17,7 @@ import {
   type ElementType,
   type Tensor,
   tensor,
-  toFloats,
+  widen,
 } from "../tensor.ts";
 import { maxUlp } from "../ulp.ts";
 
@@ -66,7 +66,7 @@ export function sampleInput(
   const { movingMean, movingVariance } = layer;
   // One mean and deviation for the whole tensor: the scale is what matters.
   const average = (weight: Tensor): number => {
-    const values = toFloats(weight, new Float64Array(weight.data.length));
+    const values = widen(weight);
     return values.reduce((sum, value) => sum + value, 0) / (values.length || 1);
   };
   const mean = average(movingMean);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { toFloats } from "../tensor.ts";
+import { widen } from "../tensor.ts";
 import { formatAxis } from "../layer/axis.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { type Arguments, type Command, EXIT } from "./command.ts";
@@ -66,10 +66,7 @@ function optionNames(layer: BatchNormalization): string[] {
 function warningsOf(layer: BatchNormalization): string[] {
   const warnings: string[] = [];
   const { movingMean, movingVariance } = layer;
-  const variance = toFloats(
-    movingVariance,
-    new Float64Array(movingVariance.data.length),
-  );
+  const variance = widen(movingVariance);
   const negative = variance.findIndex((v) => v < 0);
   if (negative >= 0) {
     warnings.push(
@@ -77,7 +74,7 @@ function warningsOf(layer: BatchNormalization): string[] {
     );
   }
   for (const weight of [...layer.weights, movingMean]) {
-    const values = toFloats(weight, new Float64Array(weight.data.length));
+    const values = widen(weight);
     if (!values.every(Number.isFinite)) {
       warnings.push("some weights are NaN or infinite");
       break;

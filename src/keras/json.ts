@@ -4,15 +4,11 @@
  * @module
  */
 
+import { isObject } from "../layer/keras_object.ts";
 import { FormatError } from "../errors.ts";
 
 /** A JSON object. */
 export type JsonObject = Record<string, unknown>;
-
-/** Whether a value is an object and not an array. */
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /**
  * Python's dialect as JSON: infinities become numbers that overflow, and NaN,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isObject } from "../layer/keras_object.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import type { KerasConfig } from "../layer/config.ts";
 import { type KerasVersion, kerasVersionOf } from "../layer/keras_version.ts";
@@ -15,7 +16,6 @@ import { type MadeLayer, type MakeContext, makeLayer } from "./make_layer.ts";
 import { matchNamed } from "./match_named.ts";
 import { matchObjects } from "./match_objects.ts";
 import { configLayers, givenConfig } from "./model_config.ts";
-import { isObject } from "./json.ts";
 import { judge } from "./recognize.ts";
 import { type Keyed, namedLayers, select, withKeys } from "./selection.ts";
 import { type KerasSource, readSource } from "./source.ts";

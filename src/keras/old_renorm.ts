@@ -11,7 +11,7 @@
 
 import type { KerasConfig } from "../layer/config.ts";
 import type { WeightName } from "../layer/weights.ts";
-import { castTensor, type Tensor, toFloats } from "../tensor.ts";
+import { castTensor, type Tensor, toFloats, widen } from "../tensor.ts";
 import type { FileVariable } from "./contents.ts";
 import type { Found } from "./found.ts";
 
@@ -28,7 +28,7 @@ function derived(
     dims,
     async read(): Promise<Tensor> {
       const tensor = await source.read();
-      const values = toFloats(tensor, new Float64Array(tensor.data.length));
+      const values = widen(tensor);
       const data = await compute(values);
       return castTensor({ type: "float64", dims, data }, tensor.type);
     },
@@ -37,7 +37,7 @@ function derived(
 
 async function readScalar(variable: FileVariable): Promise<number> {
   const tensor = await variable.read();
-  return toFloats(tensor, new Float64Array(tensor.data.length))[0] ?? 0;
+  return widen(tensor)[0] ?? 0;
 }
 
 /** An average divided by its weight; `fallback` where nothing was averaged yet. */

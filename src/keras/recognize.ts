@@ -6,7 +6,7 @@
  */
 
 import { type WeightFlags, weightNames } from "../layer/weights.ts";
-import { type Tensor, toFloats } from "../tensor.ts";
+import { type Tensor, widen } from "../tensor.ts";
 import type { FileVariable } from "./contents.ts";
 import type { Found, Verdict } from "./found.ts";
 import { rawType } from "./raw_tensor.ts";
@@ -42,7 +42,7 @@ function nonNegative(flags: WeightFlags): number[] {
 }
 
 function hasNegative(tensor: Tensor): boolean {
-  return toFloats(tensor, new Float64Array(tensor.data.length))
+  return widen(tensor)
     .some((value) => value < 0);
 }
 

@@ -5,10 +5,10 @@
  * @module
  */
 
+import { isObject } from "../layer/keras_object.ts";
 import { OptionError } from "../errors.ts";
 import type { KerasConfig } from "../layer/config.ts";
 import type { Found } from "./found.ts";
-import { isObject } from "./json.ts";
 import { didYouMean } from "./near_matches.ts";
 import type { LoadKerasOptions } from "./types.ts";
 

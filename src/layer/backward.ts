@@ -17,13 +17,8 @@
 import { ShapeError } from "../errors.ts";
 import { layoutOf } from "../kernels/layout.ts";
 import type { Kernels } from "../kernels/types.ts";
-import { createData, encodeInto, type Tensor } from "../tensor.ts";
-import {
-  type MaskState,
-  sumOverGroups,
-  type TrainingTape,
-  widen,
-} from "./forward.ts";
+import { createData, encodeInto, type Tensor, widen } from "../tensor.ts";
+import { type MaskState, sumOverGroups, type TrainingTape } from "./forward.ts";
 import { forEachElement } from "./mask.ts";
 import { inferenceStatistics, type InferenceVariables } from "./inference.ts";
 

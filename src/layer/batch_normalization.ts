@@ -13,10 +13,11 @@ import {
   castTensor,
   createData,
   type ElementType,
-  encodeInto,
+  sameDims,
   type Tensor,
   type TensorData,
-  toFloats,
+  tensorLike,
+  widen,
 } from "../tensor.ts";
 import {
   type GradientSums,
@@ -34,14 +35,9 @@ import type {
 import { checkCallOptions } from "./call_options.ts";
 import type { ChannelMoments } from "./channel_moments.ts";
 import { configOf, type KerasConfig, parseConfig } from "./config.ts";
-import { type TrainingInputs, type TrainingTape, widen } from "./forward.ts";
+import type { TrainingInputs, TrainingTape } from "./forward.ts";
 import { inferenceStatistics } from "./inference.ts";
-import {
-  checkAgainstSpec,
-  checkLike,
-  checkTensor,
-  sameDims,
-} from "./input_spec.ts";
+import { checkAgainstSpec, checkLike, checkTensor } from "./input_spec.ts";
 import { LayerVariables } from "./layer_variables.ts";
 import type { BatchNormalizationOptions, ResolvedOptions } from "./options.ts";
 import { resolveOptions } from "./resolve_options.ts";
@@ -450,8 +446,8 @@ export class BatchNormalization extends LayerVariables {
     const { gamma, beta } = this;
     return {
       dx: castTensor(raw.dx, this.#inputType!),
-      ...(gamma ? { dgamma: likeParameter(gamma, raw.dgamma) } : {}),
-      ...(beta ? { dbeta: likeParameter(beta, raw.dbeta) } : {}),
+      ...(gamma ? { dgamma: tensorLike(gamma, raw.dgamma) } : {}),
+      ...(beta ? { dbeta: tensorLike(beta, raw.dbeta) } : {}),
     };
   }
 
@@ -540,7 +536,7 @@ export class BatchNormalization extends LayerVariables {
     ) => {
       if (!regularizer || !weight) return;
       sum += regularizer.loss(
-        toFloats(weight, new Float64Array(weight.data.length)),
+        widen(weight),
       );
     };
     add(gammaRegularizer, this.gamma);
@@ -554,13 +550,6 @@ function overlap(a: TensorData, b: TensorData): boolean {
   return a.buffer === b.buffer &&
     a.byteOffset < b.byteOffset + b.byteLength &&
     b.byteOffset < a.byteOffset + a.byteLength;
-}
-
-/** A gradient by a parameter, of its shape and type. */
-function likeParameter({ type, dims }: Tensor, values: Float64Array): Tensor {
-  const data = createData(type, values.length);
-  encodeInto(type, data, values);
-  return { type, dims: [...dims], data };
 }
 
 /** An array like a tensor's own: a Float16Array begets a Float16Array. */

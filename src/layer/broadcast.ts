@@ -5,7 +5,7 @@
  */
 
 import { ShapeError } from "../errors.ts";
-import { elementCount, type Tensor, toFloats } from "../tensor.ts";
+import { elementCount, type Tensor, widen } from "../tensor.ts";
 import { checkTensor } from "./input_spec.ts";
 
 /**
@@ -39,7 +39,7 @@ export function broadcast(
       }]`,
     );
   }
-  const values = toFloats(source, new Float64Array(source.data.length));
+  const values = widen(source);
   const steps: number[] = [];
   let step = 1;
   for (let d = dims.length - 1; d >= 0; d--) {

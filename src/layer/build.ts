@@ -6,8 +6,8 @@
 
 import { OptionError, ShapeError } from "../errors.ts";
 import { resolveAxes, resolveFused } from "./axis.ts";
-import type { Tensor } from "../tensor.ts";
-import { type InputSpec, sameDims } from "./input_spec.ts";
+import { sameDims, type Tensor } from "../tensor.ts";
+import type { InputSpec } from "./input_spec.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { parameterShape } from "./weights.ts";
 

@@ -8,7 +8,7 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { resolveConstraint } from "./constraints.ts";
 import { resolveInitializer } from "./initializers.ts";
-import type { Serializable } from "./keras_object.ts";
+import { isObject, type Serializable } from "./keras_object.ts";
 import type { KerasVersion } from "./keras_version.ts";
 import type {
   BatchNormalizationOptions,
@@ -75,10 +75,6 @@ export interface ParsedConfig {
   readonly source: KerasConfig;
   /** Whether the class is that of TF 1, which a freeze does not stop. */
   readonly isVersion1: boolean;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**

@@ -8,12 +8,7 @@
 import { OptionError, ShapeError, UnsupportedError } from "../errors.ts";
 import { type Layout, layoutOf } from "../kernels/layout.ts";
 import type { Kernels } from "../kernels/types.ts";
-import {
-  encodeInto,
-  type Tensor,
-  type TensorData,
-  toFloats,
-} from "../tensor.ts";
+import { encodeInto, type Tensor, type TensorData, widen } from "../tensor.ts";
 import { broadcast } from "./broadcast.ts";
 import type { ChannelMoments } from "./channel_moments.ts";
 import {
@@ -137,11 +132,6 @@ export interface TrainingInputs {
   readonly mask?: Mask | undefined;
   /** Merged moments of all replicas, in the place of the batch's own. */
   readonly moments?: ChannelMoments | undefined;
-}
-
-/** The elements of a tensor in float64. */
-export function widen(x: Tensor): Float64Array {
-  return toFloats(x, new Float64Array(x.data.length));
 }
 
 /** Whether the release, on this path, lets a mask count. */

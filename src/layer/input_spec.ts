@@ -10,6 +10,7 @@ import {
   type ElementType,
   holdsType,
   isElementType,
+  sameDims,
   type Tensor,
 } from "../tensor.ts";
 
@@ -86,11 +87,6 @@ export function checkAgainstSpec(
       );
     }
   });
-}
-
-/** Whether two shapes are the same. */
-export function sameDims(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((extent, d) => extent === b[d]);
 }
 
 /**

@@ -46,6 +46,11 @@ export interface Serializable {
   toConfig(version: KerasVersion): SerializedObject;
 }
 
+/** Whether a value is an object and not an array. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 const MESSAGE_LIMIT = 120;
 
 /** A value as it is shown in a message, cut where it is long. */

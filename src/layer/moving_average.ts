@@ -4,7 +4,7 @@
  * @module
  */
 
-import { encodeInto, type Tensor, toFloats } from "../tensor.ts";
+import { encodeInto, type Tensor, widen } from "../tensor.ts";
 
 /**
  * The arithmetic of one update, all of it rounded to the variable's type
@@ -40,7 +40,7 @@ export function moveAverage(
   const round = variable.type === "float64"
     ? (value: number) => value
     : Math.fround;
-  const old = toFloats(variable, new Float64Array(variable.data.length));
+  const old = widen(variable);
   // 1 - m is computed in Python, in float64, and rounded afterwards.
   const fresh = (rule === "product" ? round : Math.fround)(1 - momentum);
   const kept = rule === "fused" ? round(1 - fresh) : round(momentum);

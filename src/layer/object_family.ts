@@ -7,6 +7,7 @@
 
 import { OptionError, UnsupportedError } from "../errors.ts";
 import {
+  isObject,
   type JsonObject,
   type Serializable,
   serializeCustom,
@@ -62,10 +63,6 @@ function toSnakeCase(name: string): string {
 
 function toCamelCase(key: string): string {
   return key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** A name or JSON, reduced to what matters. */

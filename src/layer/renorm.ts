@@ -5,7 +5,7 @@
  * @module
  */
 
-import { encodeInto, type Tensor, toFloats } from "../tensor.ts";
+import { encodeInto, type Tensor, widen } from "../tensor.ts";
 import { type AverageRule, moveAverage } from "./moving_average.ts";
 import type { RenormClipping } from "./options.ts";
 
@@ -40,9 +40,8 @@ export function renormCorrection(
   epsilon: number,
   { rmin = -Infinity, rmax = Infinity, dmax = Infinity }: RenormClipping,
 ): Correction {
-  const floats = (t: Tensor) => toFloats(t, new Float64Array(t.data.length));
-  const renormMean = floats(variables.renormMean);
-  const renormStddev = floats(variables.renormStddev)
+  const renormMean = widen(variables.renormMean);
+  const renormStddev = widen(variables.renormStddev)
     .map((stddev) => Math.max(stddev, Math.sqrt(epsilon)));
   return {
     r: deviation.map((s, c) => clip(s / renormStddev[c]!, rmin, rmax)),
@@ -85,10 +84,7 @@ export function updateMovingStddev(
   const round = movingVariance.type === "float64"
     ? (value: number) => value
     : Math.fround;
-  const stddev = toFloats(
-    movingStddev,
-    new Float64Array(movingStddev.data.length),
-  );
+  const stddev = widen(movingStddev);
   encodeInto(
     movingVariance.type,
     movingVariance.data,

@@ -11,10 +11,10 @@ import {
   elementCount,
   type ElementType,
   encodeInto,
+  sameDims,
   type Tensor,
 } from "../tensor.ts";
 import type { Initializer } from "./initializers.ts";
-import { sameDims } from "./input_spec.ts";
 import type { ResolvedOptions } from "./options.ts";
 
 /** The names of a layer's variables, as in its Keras files. */

@@ -12,10 +12,12 @@ import type { JsonObject } from "../layer/keras_object.ts";
 import { KERAS_VERSIONS, type KerasVersion } from "../layer/keras_version.ts";
 import {
   castTensor,
-  createData,
   encodeInto,
+  sameDims,
   type Tensor,
+  tensorLike,
   toFloats,
+  widen,
 } from "../tensor.ts";
 import { clipGradients, type ClippingBounds } from "./clipping.ts";
 import type {
@@ -178,7 +180,7 @@ export abstract class KerasOptimizer implements Optimizer {
     const slots = new Map(this.#slots);
     variables.forEach(({ name, value }, i) => {
       const kept = [...contexts[i]!.slots].map(([slot, values]) =>
-        [slot, encoded(value, values)] as const
+        [slot, tensorLike(value, values)] as const
       );
       slots.set(name, new Map(kept));
       encodeInto(value.type, value.data, results[i]!);
@@ -321,18 +323,8 @@ export abstract class KerasOptimizer implements Optimizer {
   }
 }
 
-function widen(tensor: Tensor): Float64Array {
-  return toFloats(tensor, new Float64Array(tensor.data.length));
-}
-
 function copyOf({ type, dims, data }: Tensor): Tensor {
   return { type, dims: [...dims], data: data.slice() };
-}
-
-function encoded({ type, dims }: Tensor, values: Float64Array): Tensor {
-  const data = createData(type, values.length);
-  encodeInto(type, data, values);
-  return { type, dims: [...dims], data };
 }
 
 function constrained(
@@ -352,8 +344,7 @@ function sameShape(
   actual: readonly number[],
 ): void {
   if (
-    expected.length === actual.length &&
-    expected.every((extent, d) => extent === actual[d])
+    sameDims(expected, actual)
   ) return;
   throw new ShapeError(
     `Cannot use ${what}: expected the variable's shape [${

@@ -5,7 +5,7 @@
  */
 
 import { OptionError, UnsupportedError } from "../errors.ts";
-import { type KerasObject, show } from "../layer/keras_object.ts";
+import { isObject, type KerasObject, show } from "../layer/keras_object.ts";
 import type { KerasVersion } from "../layer/keras_version.ts";
 import { Adam, AdamW } from "./adam.ts";
 import type { Optimizer, OptimizerOptions } from "./optimizer.ts";
@@ -92,10 +92,6 @@ const OFF_KEYS: readonly string[] = [
 ];
 
 type Config = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is Config {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /**
  * Which optimizers wrote a configuration: tf-keras says whether it is one of

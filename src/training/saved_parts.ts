@@ -8,14 +8,18 @@ import { UnsupportedError } from "../errors.ts";
 import { BatchNormalization } from "../layer/batch_normalization.ts";
 import type { KerasConfig } from "../layer/config.ts";
 import { resolveConstraint } from "../layer/constraints.ts";
-import type { JsonObject, JsonValue } from "../layer/keras_object.ts";
+import {
+  isObject,
+  type JsonObject,
+  type JsonValue,
+} from "../layer/keras_object.ts";
 import { KERAS_VERSIONS, type KerasVersion } from "../layer/keras_version.ts";
 import { resolveRegularizer } from "../layer/regularizers.ts";
 import type { Tensor } from "../tensor.ts";
 import { KerasOptimizer } from "./keras_optimizer.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { resolveOptimizer } from "./optimizers.ts";
-import { isObject, malformed } from "./tensor_bytes.ts";
+import { malformed } from "./tensor_bytes.ts";
 
 /** A part of a state as it is saved: what goes into the header, and tensors. */
 export interface SavedPart {

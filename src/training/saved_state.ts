@@ -7,7 +7,7 @@
 import { EvenkeelError, FormatError } from "../errors.ts";
 import { type Axis, checkAxis } from "../layer/axis.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
-import type { JsonObject } from "../layer/keras_object.ts";
+import { isObject, type JsonObject } from "../layer/keras_object.ts";
 import { elementCount, type Tensor } from "../tensor.ts";
 import type { Optimizer } from "./optimizer.ts";
 import {
@@ -17,7 +17,7 @@ import {
   saveOptimizer,
 } from "./saved_parts.ts";
 import type { Snapshot } from "./snapshot.ts";
-import { isObject, malformed } from "./tensor_bytes.ts";
+import { malformed } from "./tensor_bytes.ts";
 import type { WideMoments } from "./wide_moments.ts";
 
 /** All that a state holds. */

@@ -20,7 +20,11 @@
  * @module
  */
 
-import type { JsonObject, JsonValue } from "../layer/keras_object.ts";
+import {
+  isObject,
+  type JsonObject,
+  type JsonValue,
+} from "../layer/keras_object.ts";
 import type { Tensor } from "../tensor.ts";
 import { crc32 } from "./crc32.ts";
 import {
@@ -28,7 +32,6 @@ import {
   bytesOf,
   describe,
   fromBase64,
-  isObject,
   malformed,
   readDescription,
   tensorOf,

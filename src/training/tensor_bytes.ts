@@ -5,7 +5,7 @@
  */
 
 import { FormatError } from "../errors.ts";
-import type { JsonObject } from "../layer/keras_object.ts";
+import { isObject, type JsonObject } from "../layer/keras_object.ts";
 import {
   bytesPerElement,
   createData,
@@ -14,11 +14,6 @@ import {
   isElementType,
   type Tensor,
 } from "../tensor.ts";
-
-/** Whether a value is a JSON object. */
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /** The error for what cannot be read. */
 export function malformed(reason: string, cause?: unknown): FormatError {

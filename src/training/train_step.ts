@@ -8,7 +8,7 @@ import { OptionError } from "../errors.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { checkTensor } from "../layer/input_spec.ts";
 import type { Regularizer } from "../layer/regularizers.ts";
-import { createData, encodeInto, type Tensor, toFloats } from "../tensor.ts";
+import { type Tensor, tensorLike, widen } from "../tensor.ts";
 import type { Optimizer, OptimizerVariable } from "./optimizer.ts";
 
 /** What {@linkcode trainStep} needs besides the layer and its input. */
@@ -42,17 +42,6 @@ export interface TrainStepResult {
   readonly loss?: number;
 }
 
-function widen(tensor: Tensor): Float64Array {
-  return toFloats(tensor, new Float64Array(tensor.data.length));
-}
-
-/** A tensor like another one, with other values. */
-function like({ type, dims }: Tensor, values: Float64Array): Tensor {
-  const data = createData(type, values.length);
-  encodeInto(type, data, values);
-  return { type, dims: [...dims], data };
-}
-
 /** The gradient of the output, with that of the activity regularizer. */
 function withActivity(
   dy: Tensor,
@@ -66,7 +55,7 @@ function withActivity(
   const batch = y.dims[0] || 1;
   const values = widen(dy);
   for (let i = 0; i < values.length; i++) values[i]! += added[i]! / batch;
-  return like(y, values);
+  return tensorLike(y, values);
 }
 
 /** A parameter's gradient in its type, with that of its regularizer. */
@@ -77,7 +66,7 @@ function withPenalty(
 ): Tensor {
   const values = widen(gradient);
   regularizer?.gradient(widen(variable), values, variable.dims);
-  return like(variable, values);
+  return tensorLike(variable, values);
 }
 
 function runStep(

@@ -11,7 +11,7 @@ import { type Axis, checkAxis, resolveAxes } from "../layer/axis.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { checkTensor } from "../layer/input_spec.ts";
 import type { JsonObject } from "../layer/keras_object.ts";
-import { encodeInto, type Tensor } from "../tensor.ts";
+import { encodeInto, sameDims, type Tensor } from "../tensor.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { loadState, saveState, type StateContents } from "./saved_state.ts";
 import {
@@ -47,10 +47,6 @@ export interface ApplyOptions {
    * which everything else does.
    */
   readonly unbiased?: boolean;
-}
-
-function sameExtents(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((extent, d) => extent === b[d]);
 }
 
 /** Extents other than 1, which tell two lists of channels apart. */
@@ -243,7 +239,7 @@ export class TrainingState {
   }
 
   #checkExtents(extents: readonly number[], what: string): void {
-    if (!this.#extents || sameExtents(this.#extents, extents)) return;
+    if (!this.#extents || sameDims(this.#extents, extents)) return;
     throw new ShapeError(
       `Cannot ${what}: expected the training state's channels [${
         this.#extents.join(", ")
@@ -303,7 +299,7 @@ export class TrainingState {
         `Cannot apply a training state to layer "${layer.name}": it holds no data, add a batch first`,
       );
     }
-    if (!sameExtents(essential(this.#extents), essential(movingMean.dims))) {
+    if (!sameDims(essential(this.#extents), essential(movingMean.dims))) {
       throw new ShapeError(
         `Cannot apply a training state to layer "${layer.name}": expected channels of shape [${
           movingMean.dims.join(", ")

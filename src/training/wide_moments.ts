@@ -8,7 +8,7 @@
 import { forEachBlock, type Layout } from "../kernels/layout.ts";
 import type { Kernels } from "../kernels/types.ts";
 import { type ChannelMoments, mergeMoments } from "../layer/channel_moments.ts";
-import { type Tensor, toFloats } from "../tensor.ts";
+import { type Tensor, widen } from "../tensor.ts";
 
 /**
  * Moments with a mean of about 106 bits.
@@ -61,7 +61,7 @@ export function measureMoments(
   x: Tensor,
   layout: Layout,
 ): WideMoments {
-  const values = toFloats(x, new Float64Array(x.data.length));
+  const values = widen(x);
   const some = new Float64Array(layout.channels);
   forEachBlock(layout, (element, parameter, { channels, inner }) => {
     for (let c = 0; c < channels; c++) {
