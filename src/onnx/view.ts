@@ -1,0 +1,565 @@
+/**
+ * A view over an ONNX file: what its messages say, and where they stand.
+ *
+ * Only what Evenkeel needs of the schema is decoded; tensors stay in the file
+ * until they are read. Every view has its {@linkcode Place}, so that an edit
+ * can replace a field and leave all other bytes, known to us or not.
+ *
+ * @see https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3
+ *
+ * @module
+ */
+
+import { FormatError } from "../errors.ts";
+import { decodeTensor, type TensorView } from "./tensor_view.ts";
+import { DEEPEST, readFields, type WireField } from "./wire_reader.ts";
+
+/** Where a message stands in the file. */
+export interface Place {
+  /** The message that has it as a field; undefined for the whole file. */
+  readonly parent: Place | undefined;
+  /** Where its tag begins. */
+  readonly start: number;
+  /** Where its first field begins, behind tag and length. */
+  readonly from: number;
+  /** Where it ends. */
+  readonly to: number;
+  /** How many messages it stands in. */
+  readonly depth: number;
+}
+
+/** A graph's input, output or intermediate value. */
+export interface ValueView {
+  readonly place: Place;
+  readonly name: string;
+  /** The `TensorProto.DataType`; undefined if it is no tensor or not told. */
+  readonly elemType: number | undefined;
+  /** The extents: a number, a name, or null if not told; undefined without rank. */
+  readonly shape: readonly (number | string | null)[] | undefined;
+}
+
+/** An attribute of a node. Only the field that `type` names has a meaning. */
+export interface AttributeView {
+  readonly place: Place;
+  readonly name: string;
+  /** `AttributeProto.AttributeType`; older files do not have it. */
+  readonly type: number | undefined;
+  readonly f: number | undefined;
+  readonly i: bigint | undefined;
+  readonly s: Uint8Array | undefined;
+  readonly t: TensorView | undefined;
+  readonly g: GraphView | undefined;
+  readonly floats: readonly number[];
+  readonly ints: readonly bigint[];
+  readonly strings: readonly Uint8Array[];
+  readonly graphs: readonly GraphView[];
+  /** In a function: the function's attribute that gives the value. */
+  readonly refAttrName: string | undefined;
+}
+
+/** One call of an operator or function. */
+export interface NodeView {
+  readonly place: Place;
+  readonly name: string;
+  readonly opType: string;
+  /** `""` for ONNX' own operators; `"ai.onnx"` is read as that. */
+  readonly domain: string;
+  readonly overload: string;
+  /** Names of values; `""` for an optional input that is left out. */
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** The inputs as fields of the file, to rename one. */
+  readonly inputFields: readonly WireField[];
+  readonly outputFields: readonly WireField[];
+  readonly attributes: ReadonlyMap<string, AttributeView>;
+}
+
+/** What graphs and functions have in common. */
+export interface Body {
+  readonly place: Place;
+  readonly name: string;
+  readonly nodes: readonly NodeView[];
+}
+
+/** A graph: the model's, or one in an attribute of If, Loop or Scan. */
+export interface GraphView extends Body {
+  readonly kind: "graph";
+  readonly initializers: ReadonlyMap<string, TensorView>;
+  /** Names of sparse initializers. */
+  readonly sparse: ReadonlySet<string>;
+  readonly inputs: readonly ValueView[];
+  readonly outputs: readonly ValueView[];
+  /** What is told of the values between, by name. */
+  readonly valueInfo: ReadonlyMap<string, ValueView>;
+}
+
+/** A function that the model defines. */
+export interface FunctionView extends Body {
+  readonly kind: "function";
+  readonly domain: string;
+  readonly overload: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly opsets: ReadonlyMap<string, number>;
+}
+
+/** One `TrainingInfoProto`. */
+export interface TrainingInfoView {
+  readonly place: Place;
+  readonly initialization: GraphView | undefined;
+  readonly algorithm: GraphView | undefined;
+  readonly initializationBinding: ReadonlyMap<string, string>;
+  readonly updateBinding: ReadonlyMap<string, string>;
+}
+
+/** A whole file. */
+export interface ModelView {
+  readonly bytes: Uint8Array;
+  readonly place: Place;
+  readonly irVersion: number;
+  readonly producerName: string;
+  /** Versions by domain; ONNX' own is `""`. */
+  readonly opsets: ReadonlyMap<string, number>;
+  /** Where each version stands, to raise one. */
+  readonly opsetPlaces: ReadonlyMap<string, Place>;
+  readonly graph: GraphView;
+  readonly functions: readonly FunctionView[];
+  readonly trainingInfo: readonly TrainingInfoView[];
+  readonly metadata: ReadonlyMap<string, string>;
+}
+
+function fail(what: string): never {
+  throw new FormatError(`Cannot read the ONNX model: ${what}`);
+}
+
+/** The place of a field that is a message in another. */
+function placeOf(field: WireField, parent: Place): Place {
+  if (parent.depth === DEEPEST) {
+    fail(`messages are nested more than ${DEEPEST} deep`);
+  }
+  const { start, from, to } = field;
+  return { parent, start, from, to, depth: parent.depth + 1 };
+}
+
+/** A field that may be there once; protobuf would merge two, which no one writes. */
+function once<T>(old: T | undefined, value: T, what: string): T {
+  if (old !== undefined) fail(`expected one ${what}, found two`);
+  return value;
+}
+
+/** The version of ONNX' own operators has two spellings of its domain. */
+function domainOf(text: string): string {
+  return text === "ai.onnx" ? "" : text;
+}
+
+function decodeEntry(field: WireField): [key: string, value: string] {
+  let key = "";
+  let value = "";
+  for (const each of field.fields()) {
+    if (each.number === 1) key = each.string();
+    else if (each.number === 2) value = each.string();
+  }
+  return [key, value];
+}
+
+function decodeShape(field: WireField): (number | string | null)[] {
+  const shape: (number | string | null)[] = [];
+  for (const dim of field.fields()) {
+    if (dim.number !== 1) continue;
+    let extent: number | string | null = null;
+    for (const each of dim.fields()) {
+      if (each.number === 1) extent = each.integer();
+      else if (each.number === 2) extent = each.string();
+    }
+    shape.push(extent);
+  }
+  return shape;
+}
+
+function decodeValue(field: WireField, parent: Place): ValueView {
+  let name = "";
+  let elemType: number | undefined;
+  let shape: (number | string | null)[] | undefined;
+  for (const each of field.fields()) {
+    if (each.number === 1) name = each.string();
+    if (each.number !== 2) continue;
+    for (const type of each.fields()) {
+      if (type.number !== 1) continue; // tensor_type
+      for (const part of type.fields()) {
+        if (part.number === 1) elemType = part.integer();
+        else if (part.number === 2) shape = decodeShape(part);
+      }
+    }
+  }
+  return { place: placeOf(field, parent), name, elemType, shape };
+}
+
+function decodeAttribute(field: WireField, parent: Place): AttributeView {
+  const place = placeOf(field, parent);
+  let name = "";
+  let type: number | undefined;
+  let f: number | undefined;
+  let i: bigint | undefined;
+  let s: Uint8Array | undefined;
+  let t: TensorView | undefined;
+  let g: GraphView | undefined;
+  let refAttrName: string | undefined;
+  const floats: number[] = [];
+  const ints: bigint[] = [];
+  const strings: Uint8Array[] = [];
+  const graphs: GraphView[] = [];
+  for (const each of field.fields()) {
+    switch (each.number) {
+      case 1:
+        name = each.string();
+        break;
+      case 2:
+        f = each.float();
+        break;
+      case 3:
+        i = each.bigint();
+        break;
+      case 4:
+        s = each.data();
+        break;
+      case 5:
+        t = once(t, decodeTensor(each, placeOf(each, place)), "tensor");
+        break;
+      case 6:
+        g = once(g, decodeGraph(each, place), "graph");
+        break;
+      case 7:
+        for (const value of each.floats()) floats.push(value);
+        break;
+      case 8:
+        for (const value of each.bigints()) ints.push(value);
+        break;
+      case 9:
+        strings.push(each.data());
+        break;
+      case 11:
+        graphs.push(decodeGraph(each, place));
+        break;
+      case 20:
+        type = each.integer();
+        break;
+      case 21:
+        refAttrName = each.string();
+        break;
+    }
+  }
+  return {
+    place,
+    name,
+    type,
+    f,
+    i,
+    s,
+    t,
+    g,
+    floats,
+    ints,
+    strings,
+    graphs,
+    refAttrName: refAttrName === "" ? undefined : refAttrName,
+  };
+}
+
+function decodeNode(field: WireField, parent: Place): NodeView {
+  const place = placeOf(field, parent);
+  let name = "";
+  let opType = "";
+  let domain = "";
+  let overload = "";
+  const inputFields: WireField[] = [];
+  const outputFields: WireField[] = [];
+  const attributes = new Map<string, AttributeView>();
+  for (const each of field.fields()) {
+    switch (each.number) {
+      case 1:
+        inputFields.push(each);
+        break;
+      case 2:
+        outputFields.push(each);
+        break;
+      case 3:
+        name = each.string();
+        break;
+      case 4:
+        opType = each.string();
+        break;
+      case 5: {
+        const attribute = decodeAttribute(each, place);
+        attributes.set(attribute.name, attribute);
+        break;
+      }
+      case 7:
+        domain = each.string();
+        break;
+      case 8:
+        overload = each.string();
+        break;
+    }
+  }
+  return {
+    place,
+    name,
+    opType,
+    domain: domainOf(domain),
+    overload,
+    inputs: inputFields.map((input) => input.string()),
+    outputs: outputFields.map((output) => output.string()),
+    inputFields,
+    outputFields,
+    attributes,
+  };
+}
+
+/** A sparse tensor has its name in its values. */
+function sparseName(field: WireField, parent: Place): string {
+  const place = placeOf(field, parent);
+  for (const each of field.fields()) {
+    if (each.number === 1) {
+      return decodeTensor(each, placeOf(each, place)).name;
+    }
+  }
+  return "";
+}
+
+function decodeGraph(field: WireField, parent: Place): GraphView {
+  const place = placeOf(field, parent);
+  let name = "";
+  const nodes: NodeView[] = [];
+  const initializers = new Map<string, TensorView>();
+  const sparse = new Set<string>();
+  const inputs: ValueView[] = [];
+  const outputs: ValueView[] = [];
+  const valueInfo = new Map<string, ValueView>();
+  for (const each of field.fields()) {
+    switch (each.number) {
+      case 1:
+        nodes.push(decodeNode(each, place));
+        break;
+      case 2:
+        name = each.string();
+        break;
+      case 5: {
+        const tensor = decodeTensor(each, placeOf(each, place));
+        if (initializers.has(tensor.name)) {
+          fail(`there are two initializers "${tensor.name}"`);
+        }
+        initializers.set(tensor.name, tensor);
+        break;
+      }
+      case 11:
+        inputs.push(decodeValue(each, place));
+        break;
+      case 12:
+        outputs.push(decodeValue(each, place));
+        break;
+      case 13: {
+        const value = decodeValue(each, place);
+        valueInfo.set(value.name, value);
+        break;
+      }
+      case 15:
+        sparse.add(sparseName(each, place));
+        break;
+    }
+  }
+  return {
+    kind: "graph",
+    place,
+    name,
+    nodes,
+    initializers,
+    sparse,
+    inputs,
+    outputs,
+    valueInfo,
+  };
+}
+
+function decodeOpset(field: WireField): [domain: string, version: number] {
+  let domain = "";
+  let version = 0;
+  for (const each of field.fields()) {
+    if (each.number === 1) domain = each.string();
+    else if (each.number === 2) version = each.integer();
+  }
+  return [domainOf(domain), version];
+}
+
+function decodeFunction(field: WireField, parent: Place): FunctionView {
+  const place = placeOf(field, parent);
+  let name = "";
+  let domain = "";
+  let overload = "";
+  const inputs: string[] = [];
+  const outputs: string[] = [];
+  const nodes: NodeView[] = [];
+  const opsets = new Map<string, number>();
+  for (const each of field.fields()) {
+    switch (each.number) {
+      case 1:
+        name = each.string();
+        break;
+      case 4:
+        inputs.push(each.string());
+        break;
+      case 5:
+        outputs.push(each.string());
+        break;
+      case 7:
+        nodes.push(decodeNode(each, place));
+        break;
+      case 9:
+        opsets.set(...decodeOpset(each));
+        break;
+      case 10:
+        domain = domainOf(each.string());
+        break;
+      case 13:
+        overload = each.string();
+        break;
+    }
+  }
+  return {
+    kind: "function",
+    place,
+    name,
+    domain,
+    overload,
+    inputs,
+    outputs,
+    nodes,
+    opsets,
+  };
+}
+
+function decodeTrainingInfo(
+  field: WireField,
+  parent: Place,
+): TrainingInfoView {
+  const place = placeOf(field, parent);
+  let initialization: GraphView | undefined;
+  let algorithm: GraphView | undefined;
+  const initializationBinding = new Map<string, string>();
+  const updateBinding = new Map<string, string>();
+  for (const each of field.fields()) {
+    switch (each.number) {
+      case 1:
+        initialization = once(
+          initialization,
+          decodeGraph(each, place),
+          "initialization graph",
+        );
+        break;
+      case 2:
+        algorithm = once(algorithm, decodeGraph(each, place), "algorithm");
+        break;
+      case 3:
+        initializationBinding.set(...decodeEntry(each));
+        break;
+      case 4:
+        updateBinding.set(...decodeEntry(each));
+        break;
+    }
+  }
+  return {
+    place,
+    initialization,
+    algorithm,
+    initializationBinding,
+    updateBinding,
+  };
+}
+
+/**
+ * Decodes an ONNX file.
+ *
+ * @param bytes The file; it must not change while the view is used.
+ * @returns The view.
+ *
+ * @throws {FormatError} If it is no ONNX model, truncated or damaged.
+ *
+ * @example Usage
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { BatchNormalization } from "../layer/batch_normalization.ts";
+ * import { buildOnnx } from "./build.ts";
+ * import { viewModel } from "./view.ts";
+ *
+ * const bytes = buildOnnx(new BatchNormalization(), { inputShape: [null, 3] });
+ * const model = viewModel(bytes);
+ * assertEquals(model.graph.nodes.map(({ opType }) => opType), ["BatchNormalization"]);
+ * assertEquals(model.opsets.get(""), 15);
+ * ```
+ */
+export function viewModel(bytes: Uint8Array): ModelView {
+  if (!(bytes instanceof Uint8Array)) {
+    fail("expected its bytes as a Uint8Array");
+  }
+  const place: Place = {
+    parent: undefined,
+    start: 0,
+    from: 0,
+    to: bytes.length,
+    depth: 0,
+  };
+  let irVersion = 0;
+  let producerName = "";
+  let graph: GraphView | undefined;
+  const opsets = new Map<string, number>();
+  const opsetPlaces = new Map<string, Place>();
+  const functions: FunctionView[] = [];
+  const trainingInfo: TrainingInfoView[] = [];
+  const metadata = new Map<string, string>();
+  for (const field of readFields(bytes)) {
+    switch (field.number) {
+      case 1:
+        irVersion = field.integer();
+        break;
+      case 2:
+        producerName = field.string();
+        break;
+      case 7:
+        graph = once(graph, decodeGraph(field, place), "graph");
+        break;
+      case 8: {
+        const [domain, version] = decodeOpset(field);
+        opsets.set(domain, version);
+        opsetPlaces.set(domain, placeOf(field, place));
+        break;
+      }
+      case 14:
+        metadata.set(...decodeEntry(field));
+        break;
+      case 20:
+        trainingInfo.push(decodeTrainingInfo(field, place));
+        break;
+      case 25:
+        functions.push(decodeFunction(field, place));
+        break;
+    }
+  }
+  if (!graph) {
+    return fail(
+      bytes.length === 0
+        ? "it is empty"
+        : "it has no graph; expected a ModelProto",
+    );
+  }
+  return {
+    bytes,
+    place,
+    irVersion,
+    producerName,
+    opsets,
+    opsetPlaces,
+    graph,
+    functions,
+    trainingInfo,
+    metadata,
+  };
+}
