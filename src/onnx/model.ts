@@ -16,6 +16,7 @@ import { WireWriter } from "./wire.ts";
 export const DataType = {
   float32: 1,
   int64: 7,
+  bool: 9,
   float16: 10,
   float64: 11,
   bfloat16: 16,
@@ -32,13 +33,14 @@ export interface TensorProto {
   readonly rawData: Uint8Array;
 }
 
-/** `AttributeProto`: a float, an integer or a list of integers. */
+/** `AttributeProto`: a float, an integer, a list of integers or a tensor. */
 export type AttributeProto =
   & { readonly name: string }
   & (
     | { readonly f: number }
     | { readonly i: number }
     | { readonly ints: readonly number[] }
+    | { readonly t: TensorProto }
   );
 
 /** `NodeProto`: one call of an operator of the default domain. */
@@ -67,6 +69,19 @@ export interface GraphProto {
   readonly output: readonly ValueInfoProto[];
 }
 
+/** `StringStringEntryProto`. */
+export interface StringStringEntryProto {
+  readonly key: string;
+  readonly value: string;
+}
+
+/** `TrainingInfoProto`, without what only random initial values need. */
+export interface TrainingInfoProto {
+  readonly algorithm: GraphProto;
+  /** An initializer each, and the output of `algorithm` that it becomes. */
+  readonly updateBinding: readonly StringStringEntryProto[];
+}
+
 /** `OperatorSetIdProto`; the default domain is `""`. */
 export interface OperatorSetIdProto {
   readonly domain: string;
@@ -79,6 +94,7 @@ export interface ModelProto {
   readonly producerName: string;
   readonly graph: GraphProto;
   readonly opsetImport: readonly OperatorSetIdProto[];
+  readonly trainingInfo?: readonly TrainingInfoProto[] | undefined;
 }
 
 /** The bytes of an ONNX file. */
@@ -90,12 +106,25 @@ export function encodeModel(model: ModelProto): Uint8Array<ArrayBuffer> {
   for (const opset of model.opsetImport) {
     writer.message(8, (w) => writeOperatorSetId(w, opset)); // opset_import
   }
+  for (const info of model.trainingInfo ?? []) {
+    writer.message(20, (w) => writeTrainingInfo(w, info)); // training_info
+  }
   return writer.finish();
 }
 
 function writeOperatorSetId(writer: WireWriter, id: OperatorSetIdProto): void {
   writer.string(1, id.domain); // domain
   writer.integer(2, id.version); // version
+}
+
+function writeTrainingInfo(writer: WireWriter, info: TrainingInfoProto): void {
+  writer.message(2, (w) => writeGraph(w, info.algorithm)); // algorithm
+  for (const { key, value } of info.updateBinding) {
+    writer.message(4, (w) => { // update_binding
+      w.string(1, key);
+      w.string(2, value);
+    });
+  }
 }
 
 function writeGraph(writer: WireWriter, graph: GraphProto): void {
@@ -114,7 +143,8 @@ function writeGraph(writer: WireWriter, graph: GraphProto): void {
   }
 }
 
-function writeNode(writer: WireWriter, node: NodeProto): void {
+/** Writes the fields of a `NodeProto`. */
+export function writeNode(writer: WireWriter, node: NodeProto): void {
   for (const name of node.input) writer.string(1, name); // input
   for (const name of node.output) writer.string(2, name); // output
   writer.string(3, node.name); // name
@@ -126,9 +156,13 @@ function writeNode(writer: WireWriter, node: NodeProto): void {
 }
 
 /** `AttributeProto.AttributeType`, as far as it is used. */
-const AttributeType = { float: 1, int: 2, ints: 7 } as const;
+const AttributeType = { float: 1, int: 2, tensor: 4, ints: 7 } as const;
 
-function writeAttribute(writer: WireWriter, attribute: AttributeProto): void {
+/** Writes the fields of an `AttributeProto`. */
+export function writeAttribute(
+  writer: WireWriter,
+  attribute: AttributeProto,
+): void {
   writer.string(1, attribute.name); // name
   if ("f" in attribute) {
     writer.float(2, attribute.f); // f
@@ -136,20 +170,28 @@ function writeAttribute(writer: WireWriter, attribute: AttributeProto): void {
   } else if ("i" in attribute) {
     writer.integer(3, attribute.i); // i
     writer.integer(20, AttributeType.int); // type
+  } else if ("t" in attribute) {
+    writer.message(5, (w) => writeTensor(w, attribute.t)); // t
+    writer.integer(20, AttributeType.tensor); // type
   } else {
     writer.integers(8, attribute.ints); // ints
     writer.integer(20, AttributeType.ints); // type
   }
 }
 
-function writeTensor(writer: WireWriter, tensor: TensorProto): void {
+/** Writes the fields of a `TensorProto`. */
+export function writeTensor(writer: WireWriter, tensor: TensorProto): void {
   writer.integers(1, tensor.dims); // dims
   writer.integer(2, tensor.dataType); // data_type
   writer.string(8, tensor.name); // name
   writer.bytes(9, tensor.rawData); // raw_data
 }
 
-function writeValueInfo(writer: WireWriter, value: ValueInfoProto): void {
+/** Writes the fields of a `ValueInfoProto`. */
+export function writeValueInfo(
+  writer: WireWriter,
+  value: ValueInfoProto,
+): void {
   writer.string(1, value.name); // name
   writer.message(2, (type) => { // type: TypeProto
     type.message(1, (tensor) => { // tensor_type: TypeProto.Tensor

@@ -1,0 +1,175 @@
+/**
+ * Every BatchNormalization in a model, with its parameters.
+ *
+ * @see https://onnx.ai/onnx/operators/onnx__BatchNormalization.html
+ *
+ * @module
+ */
+
+import { castTensor, type ElementType, type Tensor } from "../tensor.ts";
+import { type Constant, tryConstant } from "./constants.ts";
+import { elementTypeOf, type OnnxType } from "./element_types.ts";
+import type { ExternalData } from "./external_data.ts";
+import { nodeName, type Scope, type Scopes } from "./scopes.ts";
+import type { OnnxTensor } from "./tensor_view.ts";
+import type { NodeView } from "./view.ts";
+
+/** The vectors of a BatchNormalization, in the order of its inputs. */
+export const ROLES = ["gamma", "beta", "mean", "variance"] as const;
+
+/** One of {@linkcode ROLES}: `scale`, `B`, `input_mean`, `input_var` in ONNX. */
+export type Role = typeof ROLES[number];
+
+/** One vector of a BatchNormalization. */
+export type Parameter =
+  | {
+    readonly tensor: Tensor;
+    readonly constant: Constant;
+    readonly reason?: undefined;
+  }
+  | {
+    readonly tensor?: undefined;
+    readonly constant?: undefined;
+    readonly reason: string;
+  };
+
+/** A BatchNormalization of a model, and where it stands. */
+export interface FoundNode {
+  /** A name that no other one has. */
+  readonly name: string;
+  readonly scope: Scope;
+  readonly node: NodeView;
+  /** NaN where the model does not tell: an attribute of a function that several nodes call. */
+  readonly epsilon: number;
+  readonly momentum: number;
+  readonly trainingMode: boolean;
+  /** False for opsets 1 to 8 with `spatial` 0: statistics of each element of a sample. */
+  readonly spatial: boolean;
+  readonly parameters: Readonly<Record<Role, Parameter>>;
+}
+
+/** Operators' defaults, of every opset. */
+const DEFAULTS = { epsilon: 1e-5, momentum: 0.9 };
+
+/**
+ * A number attribute, as the file's float32; in a function it may be one of
+ * the call's.
+ */
+function numberOf(
+  scope: Scope,
+  node: NodeView,
+  name: "epsilon" | "momentum",
+): number {
+  const attribute = node.attributes.get(name);
+  if (!attribute) return Math.fround(DEFAULTS[name]);
+  if (attribute.refAttrName === undefined) return attribute.f ?? 0;
+  const [call] = scope.calls;
+  if (scope.calls.length !== 1) return NaN;
+  return call!.node.attributes.get(attribute.refAttrName)?.f ?? NaN;
+}
+
+function flag(node: NodeView, name: string, byDefault: boolean): boolean {
+  const value = node.attributes.get(name)?.i;
+  return value === undefined ? byDefault : value !== 0n;
+}
+
+/**
+ * Whether a node normalizes with the batch's statistics: `is_test` told so
+ * before opset 7, the number of outputs before 14, `training_mode` since.
+ */
+export function isTraining(node: NodeView, opset: number): boolean {
+  if (opset >= 14) return flag(node, "training_mode", false);
+  if (opset >= 7) return node.outputs.slice(1).some((name) => name !== "");
+  return !flag(node, "is_test", false);
+}
+
+/** Whether elements of a type can be a vector of a BatchNormalization. */
+function isFloat(type: OnnxType): type is ElementType {
+  return type === "float32" || type === "float64" || type === "float16" ||
+    type === "bfloat16";
+}
+
+function castAll(
+  { type, dims, data }: OnnxTensor,
+  casts: readonly number[],
+): Tensor | undefined {
+  if (!isFloat(type)) return undefined;
+  let tensor: Tensor = { type, dims, data: data as Tensor["data"] };
+  for (const code of casts) {
+    const to = elementTypeOf(code)?.name;
+    if (to === undefined || !isFloat(to)) return undefined;
+    tensor = castTensor(tensor, to);
+  }
+  return tensor;
+}
+
+function parameterOf(
+  scope: Scope,
+  input: string,
+  external: ExternalData | undefined,
+): Parameter {
+  if (input === "") return { reason: "the node has no such input" };
+  const found = tryConstant(scope, input, external);
+  if (!found.constant) return { reason: found.reason };
+  const { constant } = found;
+  const tensor = castAll(found.tensor, constant.casts);
+  return tensor
+    ? { tensor, constant }
+    : { reason: `${constant.words} has no floating point numbers` };
+}
+
+function findNode(
+  scope: Scope,
+  node: NodeView,
+  name: string,
+  external: ExternalData | undefined,
+): FoundNode {
+  // X is the first input.
+  const [gamma, beta, mean, variance] = ROLES.map((_, i) =>
+    parameterOf(scope, node.inputs[i + 1] ?? "", external)
+  );
+  return {
+    name,
+    scope,
+    node,
+    epsilon: numberOf(scope, node, "epsilon"),
+    momentum: numberOf(scope, node, "momentum"),
+    trainingMode: isTraining(node, scope.opset),
+    spatial: scope.opset >= 9 || flag(node, "spatial", true),
+    parameters: {
+      gamma: gamma!,
+      beta: beta!,
+      mean: mean!,
+      variance: variance!,
+    },
+  };
+}
+
+/**
+ * Finds every BatchNormalization of ONNX' own domain: in the graph, in its
+ * subgraphs and in the model's functions.
+ *
+ * @param scopes The model's values.
+ * @param external Where elements in other files come from.
+ * @returns The nodes, in the file's order, those of subgraphs after their
+ * graph's. A name is the node's, or its first output's if it has none, behind
+ * the path of its subgraph or function, with `#2` and so on if it is taken.
+ */
+export function findNodes(
+  { all }: Scopes,
+  external: ExternalData | undefined,
+): FoundNode[] {
+  const found: FoundNode[] = [];
+  const taken = new Set<string>();
+  for (const scope of all) {
+    for (const node of scope.body.nodes) {
+      if (node.opType !== "BatchNormalization" || node.domain !== "") continue;
+      const wanted = scope.path + nodeName(node);
+      let name = wanted;
+      for (let i = 2; taken.has(name); i++) name = `${wanted}#${i}`;
+      taken.add(name);
+      found.push(findNode(scope, node, name, external));
+    }
+  }
+  return found;
+}

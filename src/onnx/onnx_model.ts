@@ -1,0 +1,240 @@
+/**
+ * `openOnnx`: a model's BatchNormalizations, and the edits of them.
+ *
+ * @module
+ */
+
+import { OptionError } from "../errors.ts";
+import type { Tensor } from "../tensor.ts";
+import { Edits } from "./edit.ts";
+import {
+  type ExternalData,
+  externalDataOf,
+  type ExternalDataSource,
+} from "./external_data.ts";
+import { findNodes, type FoundNode, type Role, ROLES } from "./find.ts";
+import { findScopes, type Scopes } from "./scopes.ts";
+import { type NodeUpdates, updateNodes } from "./update.ts";
+import { type ModelView, viewModel } from "./view.ts";
+
+/** How {@linkcode openOnnx} reads. */
+export interface OpenOnnxOptions {
+  /**
+   * The files that hold elements outside of the model, by the location that
+   * the model gives; or a function that reads a part of one.
+   */
+  readonly externalData?: ExternalDataSource;
+}
+
+/** One BatchNormalization of a model. */
+export interface OnnxBatchNormalization {
+  /**
+   * The node's name, or its first output's if it has none; nodes of subgraphs
+   * and functions behind their path, as in `loop/body/bn`.
+   */
+  readonly name: string;
+  /** The version of the operators that the node follows. */
+  readonly opset: number;
+  /** The number of channels; undefined if no vector is known. */
+  readonly channels: number | undefined;
+  /**
+   * Added to the variance. NaN in a function that several nodes call with
+   * values of their own; so is `momentum`.
+   */
+  readonly epsilon: number;
+  /** The weight of the old statistics in training. */
+  readonly momentum: number;
+  /** Whether the node normalizes with the batch's own statistics. */
+  readonly trainingMode: boolean;
+  /** `scale`, \\[channels\\]; undefined if `source` says why it is not known. */
+  readonly gamma: Tensor | undefined;
+  /** `B`. */
+  readonly beta: Tensor | undefined;
+  /** `input_mean`. */
+  readonly mean: Tensor | undefined;
+  /** `input_var`. */
+  readonly variance: Tensor | undefined;
+  /** Where each vector stands in the model, or why it is not known. */
+  readonly source: Readonly<Record<Role, string>>;
+}
+
+function describe(found: FoundNode): OnnxBatchNormalization {
+  const { name, scope, epsilon, momentum, trainingMode, parameters } = found;
+  const { gamma, beta, mean, variance } = parameters;
+  const known = ROLES.map((role) => parameters[role].tensor).find(Boolean);
+  const wordsOf = (role: Role): string => {
+    const { constant, reason } = parameters[role];
+    return constant ? constant.words : reason;
+  };
+  return {
+    name,
+    opset: scope.opset,
+    // With `spatial` 0 there are vectors for each place of a sample; the
+    // channels are outermost.
+    channels: known?.dims[0],
+    epsilon,
+    momentum,
+    trainingMode,
+    gamma: gamma.tensor,
+    beta: beta.tensor,
+    mean: mean.tensor,
+    variance: variance.tensor,
+    source: {
+      gamma: wordsOf("gamma"),
+      beta: wordsOf("beta"),
+      mean: wordsOf("mean"),
+      variance: wordsOf("variance"),
+    },
+  };
+}
+
+/** A model, decoded as far as its edits need. */
+export interface OpenModel {
+  readonly view: ModelView;
+  readonly scopes: Scopes;
+  readonly nodes: readonly FoundNode[];
+  readonly external: ExternalData | undefined;
+}
+
+/**
+ * Decodes a model and finds its BatchNormalizations.
+ *
+ * @throws {FormatError} If it is no ONNX model, truncated or damaged.
+ */
+export function openModel(
+  bytes: Uint8Array,
+  external: ExternalData | undefined,
+): OpenModel {
+  const view = viewModel(bytes);
+  const scopes = findScopes(view);
+  return { view, scopes, nodes: findNodes(scopes, external), external };
+}
+
+/**
+ * An ONNX model with its BatchNormalizations.
+ *
+ * Every method gives a new file and leaves this one as it is. In that file,
+ * every byte that the change does not touch is the same: fields that Evenkeel
+ * does not know, their order, and how they were written.
+ */
+export class OnnxModel {
+  readonly #open: OpenModel;
+  /** The model's BatchNormalizations, those of subgraphs and functions too. */
+  readonly batchNormalizations: readonly OnnxBatchNormalization[];
+
+  /** Made by {@linkcode openOnnx}. */
+  constructor(open: OpenModel) {
+    this.#open = open;
+    this.batchNormalizations = open.nodes.map(describe);
+  }
+
+  /** The version of ONNX' own operators in the main graph. */
+  get opset(): number {
+    return this.#open.scopes.main.opset;
+  }
+
+  /**
+   * Gives BatchNormalizations new parameters.
+   *
+   * A constant that other nodes read too is not changed for them: the node
+   * gets one of its own. Vectors keep their element type; elements that were
+   * in another file come into the model.
+   *
+   * @param updates What changes, by the node's name; vectors have as many
+   * values as the old ones.
+   * @returns The new file.
+   *
+   * @throws {OptionError} If a name or key is unknown, or a value is not
+   * finite, a variance or epsilon negative, or momentum not from 0 to 1.
+   * @throws {ShapeError} If a vector has another length than the one it
+   * replaces.
+   * @throws {UnsupportedError} If a parameter is no constant of the model.
+   *
+   * @example New statistics
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { BatchNormalization, buildOnnx, openOnnx } from "@evenkeel/evenkeel";
+   *
+   * const layer = new BatchNormalization({ name: "bn" });
+   * const model = openOnnx(buildOnnx(layer, { inputShape: [null, 2] }));
+   * const updated = model.update(new Map([["bn", { mean: [1, 2] }]]));
+   * const [bn] = openOnnx(updated).batchNormalizations;
+   * assertEquals([...bn!.mean!.data], [1, 2]);
+   * ```
+   */
+  update(updates: NodeUpdates): Uint8Array<ArrayBuffer> {
+    return this.#edit(updates).finish();
+  }
+
+  /**
+   * As {@linkcode OnnxModel.update}, without copying what stays: for files too
+   * large to have twice in memory.
+   *
+   * @param updates What changes, by the node's name.
+   * @returns The new file in pieces, views of the old one among them.
+   *
+   * @throws {OptionError} If a name, key or value is not allowed.
+   * @throws {ShapeError} If a vector has another length than the old one.
+   * @throws {UnsupportedError} If a parameter is no constant of the model.
+   */
+  updatePieces(updates: NodeUpdates): Uint8Array[] {
+    return this.#edit(updates).pieces();
+  }
+
+  #edit(updates: NodeUpdates): Edits {
+    const { view, scopes, nodes } = this.#open;
+    const edits = new Edits(view.bytes);
+    // What is taken by this edit is free for the next.
+    const names = new Set(scopes.names);
+    updateNodes(edits, view, { ...scopes, names }, nodes, updates);
+    return edits;
+  }
+}
+
+/** The options by name; a Record, so that the compiler notices a missing one. */
+const KNOWN: Readonly<Record<keyof OpenOnnxOptions, true>> = {
+  externalData: true,
+};
+
+/**
+ * Opens an ONNX model, to see and edit its BatchNormalizations.
+ *
+ * Reads opsets 1 and later; parameters from initializers (also those that are
+ * graph inputs), Constant nodes, through Identity and Cast, raw, typed or in
+ * other files, in all four float types; in subgraphs and functions too.
+ *
+ * @param bytes The file; it must not change while the model is used.
+ * @param options Where elements in other files come from.
+ * @returns The model.
+ *
+ * @throws {FormatError} If it is no ONNX model, truncated or damaged.
+ * @throws {OptionError} If an option is unknown or of a wrong type.
+ *
+ * @example What a model holds
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { BatchNormalization, buildOnnx, openOnnx } from "@evenkeel/evenkeel";
+ *
+ * const layer = new BatchNormalization({ name: "bn" });
+ * const model = openOnnx(buildOnnx(layer, { inputShape: [null, 3] }));
+ * const [bn] = model.batchNormalizations;
+ * assertEquals(bn!.name, "bn");
+ * assertEquals(bn!.channels, 3);
+ * assertEquals(bn!.source.mean, 'initializer "bn/input_mean"');
+ * ```
+ */
+export function openOnnx(
+  bytes: Uint8Array,
+  options: OpenOnnxOptions = {},
+): OnnxModel {
+  for (const key of Object.keys(options)) {
+    if (!Object.hasOwn(KNOWN, key)) {
+      throw new OptionError(
+        `Cannot use the option "${key}" of openOnnx: expected ${
+          Object.keys(KNOWN).join(", ")
+        }`,
+      );
+    }
+  }
+  return new OnnxModel(openModel(bytes, externalDataOf(options.externalData)));
+}

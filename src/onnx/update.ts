@@ -1,0 +1,242 @@
+/**
+ * New parameters for the BatchNormalizations of a model.
+ *
+ * @module
+ */
+
+import { OptionError, ShapeError, UnsupportedError } from "../errors.ts";
+import {
+  castTensor,
+  type Tensor,
+  tensor as makeTensor,
+  toFloats,
+} from "../tensor.ts";
+import { type Edits, encodeFields } from "./edit.ts";
+import { type FoundNode, type Role, ROLES } from "./find.ts";
+import { writeAttribute } from "./model.ts";
+import type { Scopes } from "./scopes.ts";
+import type { ModelView, NodeView } from "./view.ts";
+import {
+  type ConstantWrite,
+  hasBits,
+  writeConstants,
+} from "./write_constants.ts";
+
+/** A vector: a tensor, or numbers. */
+export type VectorLike = Tensor | ArrayLike<number>;
+
+/** What {@linkcode OnnxModel.update} changes of a node; the rest stays. */
+export interface NodeUpdate {
+  /** `scale`: one value per channel. */
+  readonly gamma?: VectorLike;
+  /** `B`. */
+  readonly beta?: VectorLike;
+  /** `input_mean`. */
+  readonly mean?: VectorLike;
+  /** `input_var`, not negative. */
+  readonly variance?: VectorLike;
+  /** Added to the variance; at least 0, written as float32. */
+  readonly epsilon?: number;
+  /** The weight of the old statistics in training, 0 to 1, written as float32. */
+  readonly momentum?: number;
+}
+
+/** {@linkcode NodeUpdate} by the node's name. */
+export type NodeUpdates =
+  | ReadonlyMap<string, NodeUpdate>
+  | Readonly<Record<string, NodeUpdate>>;
+
+const NUMBERS = ["epsilon", "momentum"] as const;
+const NODE_ATTRIBUTE = 5;
+
+function isTensor(value: VectorLike): value is Tensor {
+  return "type" in value && "dims" in value && "data" in value;
+}
+
+/** Numbers with the extents and the element type of the vector they replace. */
+function vectorFor(
+  what: string,
+  value: VectorLike,
+  { type, dims }: Tensor,
+): Tensor {
+  const count = dims.reduce((product, extent) => product * extent, 1);
+  const isList = typeof value === "object" && value !== null &&
+    (isTensor(value) || typeof value.length === "number");
+  if (!isList) {
+    throw new OptionError(
+      `Cannot update ${what}: expected a tensor or ${count} numbers, got ${value}`,
+    );
+  }
+  const given = isTensor(value) ? value.data.length : value.length;
+  if (given !== count) {
+    throw new ShapeError(
+      `Cannot update ${what}: expected ${count} values, got ${given}`,
+    );
+  }
+  const wide = isTensor(value)
+    ? castTensor({ ...value, dims: [count] }, "float64")
+    : makeTensor(Float64Array.from(value), [count]);
+  const { data } = castTensor({ ...wide, dims }, type);
+  return { type, dims: [...dims], data };
+}
+
+/** The first element that is no finite number, or negative where it must not be. */
+function badElement(vector: Tensor, nonNegative: boolean): number | undefined {
+  const floats = toFloats(vector, new Float64Array(vector.data.length));
+  return floats.find((value) =>
+    !Number.isFinite(value) || (nonNegative && value < 0)
+  );
+}
+
+function checkNumber(
+  name: string,
+  key: typeof NUMBERS[number],
+  value: number,
+): void {
+  const most = key === "momentum" ? 1 : Infinity;
+  if (
+    typeof value !== "number" ||
+    !(value >= 0 && value <= most && value < Infinity)
+  ) {
+    throw new OptionError(
+      `Cannot update ${key} of "${name}": expected a number from 0${
+        key === "momentum" ? " to 1" : ""
+      }, got ${value}`,
+    );
+  }
+}
+
+function checkUpdate(name: string, update: NodeUpdate): void {
+  if (typeof update !== "object" || update === null) {
+    throw new OptionError(
+      `Cannot update "${name}": expected an object with ${
+        [...ROLES, ...NUMBERS].join(", ")
+      }`,
+    );
+  }
+  for (const key of Object.keys(update)) {
+    if (![...ROLES, ...NUMBERS].includes(key as Role)) {
+      throw new OptionError(
+        `Cannot update ${key} of "${name}": expected one of ${
+          [...ROLES, ...NUMBERS].join(", ")
+        }`,
+      );
+    }
+  }
+}
+
+function writeOf(
+  { name, scope, node, parameters }: FoundNode,
+  role: Role,
+  value: VectorLike,
+): ConstantWrite | undefined {
+  const what = `${role} of "${name}"`;
+  const { tensor: old, constant, reason } = parameters[role];
+  if (!old) {
+    throw new UnsupportedError(
+      `Cannot update ${what}: it is no constant of the model, ${reason}`,
+    );
+  }
+  const tensor = vectorFor(what, value, old);
+  const bad = badElement(tensor, role === "variance");
+  if (bad !== undefined) {
+    throw new OptionError(
+      `Cannot update ${what}: expected finite${
+        role === "variance" ? ", not negative" : ""
+      } numbers in ${tensor.type}, got ${bad}`,
+    );
+  }
+  if (hasBits(tensor, old)) return undefined;
+  return {
+    scope,
+    node,
+    position: ROLES.indexOf(role) + 1,
+    constant,
+    tensor,
+    name: `${name}/${role}`,
+  };
+}
+
+/** Gives a node's attribute a number, or the node the attribute. */
+export function writeFloatAttribute(
+  edits: Edits,
+  { attributes, place }: NodeView,
+  name: string,
+  f: number,
+): void {
+  const content = encodeFields((writer) =>
+    writer.message(
+      NODE_ATTRIBUTE,
+      (inner) => writeAttribute(inner, { name, f }),
+    )
+  );
+  const old = attributes.get(name);
+  if (!old) edits.append(place, content);
+  else if (old.f === undefined || old.refAttrName !== undefined) {
+    edits.replace(place, old.place.start, old.place.to, content);
+  } else {
+    edits.set(old.place, 2, encodeFields((writer) => writer.float(2, f)));
+  }
+}
+
+/** The updates as pairs; a Map or an object. */
+function entriesOf(updates: NodeUpdates): [string, NodeUpdate][] {
+  if (updates instanceof Map) return [...updates];
+  if (typeof updates !== "object" || updates === null) {
+    throw new OptionError(
+      "Cannot update the model: expected a Map from nodes' names to what changes",
+    );
+  }
+  return Object.entries(updates);
+}
+
+/**
+ * Writes new parameters.
+ *
+ * @param edits Takes the changes.
+ * @param model The model.
+ * @param scopes Its values.
+ * @param nodes Its BatchNormalizations.
+ * @param updates What changes, by name.
+ *
+ * @throws {OptionError} If a name or key is unknown, or a value not allowed.
+ * @throws {ShapeError} If a vector has another length than the one it replaces.
+ * @throws {UnsupportedError} If a parameter is no constant.
+ */
+export function updateNodes(
+  edits: Edits,
+  model: ModelView,
+  scopes: Scopes,
+  nodes: readonly FoundNode[],
+  updates: NodeUpdates,
+): void {
+  const byName = new Map(nodes.map((node) => [node.name, node]));
+  const writes: ConstantWrite[] = [];
+  for (const [name, update] of entriesOf(updates)) {
+    const found = byName.get(name);
+    if (!found) {
+      throw new OptionError(
+        `Cannot update "${name}": the model has no BatchNormalization of that name, expected ${
+          [...byName.keys()].map((each) => `"${each}"`).join(", ") ||
+          "none, it has none"
+        }`,
+      );
+    }
+    checkUpdate(name, update);
+    for (const role of ROLES) {
+      const value = update[role];
+      if (value === undefined) continue;
+      const write = writeOf(found, role, value);
+      if (write) writes.push(write);
+    }
+    for (const key of NUMBERS) {
+      const value = update[key];
+      if (value === undefined) continue;
+      checkNumber(name, key, value);
+      if (Math.fround(value) !== found[key]) {
+        writeFloatAttribute(edits, found.node, key, value);
+      }
+    }
+  }
+  writeConstants(edits, model, scopes, writes);
+}

@@ -1,0 +1,237 @@
+/**
+ * New elements for constants of a model.
+ *
+ * @module
+ */
+
+import type { Tensor } from "../tensor.ts";
+import type { Constant } from "./constants.ts";
+import { type Edits, encodeFields } from "./edit.ts";
+import { elementTypeOf } from "./element_types.ts";
+import { type NodeProto, writeNode, writeTensor } from "./model.ts";
+import {
+  freshName,
+  type NodeUse,
+  type Scope,
+  type Scopes,
+  type Value,
+} from "./scopes.ts";
+import { constant as tensorProto } from "./step.ts";
+import { TensorField, type TensorView } from "./tensor_view.ts";
+import type { ModelView, NodeView } from "./view.ts";
+
+/** New elements for one input of a node. */
+export interface ConstantWrite {
+  readonly scope: Scope;
+  readonly node: NodeView;
+  /** Which input. */
+  readonly position: number;
+  /** What it is now. */
+  readonly constant: Constant;
+  /** What it shall be: the same element type and extents. */
+  readonly tensor: Tensor;
+  /** What a new constant is called, should one be needed. */
+  readonly name: string;
+}
+
+/** Before this version of the format, every initializer had to be an input too. */
+const INITIALIZER_IR_VERSION = 4;
+
+/** Fields of the schema. */
+const NODE_INPUT = 1;
+const GRAPH_INITIALIZER = 5;
+const GRAPH_NODE = 1;
+const FUNCTION_NODE = 7;
+
+function bytesOf({ data }: Tensor): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** Whether a value is what a node passes on unchanged: Identity, or a call to its function. */
+function isPassedOn(
+  { origin, scope }: Value,
+  { node, position }: NodeUse,
+): boolean {
+  if (origin.kind === "node") return origin.node === node;
+  return origin.kind === "input" && origin.position === position &&
+    scope.calls.some((call) => call.node === node);
+}
+
+/** Whether no one but these nodes reads the constant, so that it may change. */
+function isPrivate(writes: readonly ConstantWrite[]): boolean {
+  const values = new Set(
+    writes.flatMap(({ constant }) => [constant.origin, ...constant.chain]),
+  );
+  return [...values].every(({ uses }) =>
+    uses.every((use) =>
+      use.kind === "node" && (
+        writes.some(({ node, position }) =>
+          node === use.node && position === use.position
+        ) || [...values].some((value) => isPassedOn(value, use))
+      )
+    )
+  );
+}
+
+/** The elements as the typed field of `TensorProto` that a type has. */
+function typedField(number: number, tensor: Tensor): Uint8Array {
+  const bytes = bytesOf(tensor);
+  return encodeFields((writer) => {
+    if (tensor.type === "float32" || tensor.type === "float64") {
+      // Packed numbers are their little-endian bytes.
+      writer.bytes(number, bytes);
+    } else {
+      const { buffer, byteOffset } = bytes;
+      const bits = new Uint16Array(buffer, byteOffset, tensor.data.length);
+      writer.integers(number, Array.from(bits));
+    }
+  });
+}
+
+/**
+ * Gives a tensor of the file new elements of the same number and type, in the
+ * field that held the old ones. Elements of other files come into this one.
+ */
+function rewriteTensor(edits: Edits, view: TensorView, tensor: Tensor): void {
+  const { place, fields, dataFields } = view;
+  const [first, ...rest] = view.external
+    ? fields.filter(({ number }) =>
+      number === TensorField.externalData || number === TensorField.dataLocation
+    )
+    : dataFields;
+  const { typedField: number } = elementTypeOf(view.dataType)!;
+  const isTyped = !view.external && first?.number === number;
+  const content = isTyped
+    ? typedField(number, tensor)
+    : encodeFields((writer) =>
+      writer.bytes(TensorField.rawData, bytesOf(tensor))
+    );
+  if (!first) {
+    edits.append(place, content);
+    return;
+  }
+  edits.replace(place, first.start, first.to, content);
+  for (const field of rest) edits.replace(place, field.start, field.to);
+}
+
+/** Whether two tensors have the same bits. */
+export function hasBits(a: Tensor, b: Tensor): boolean {
+  const [left, right] = [bytesOf(a), bytesOf(b)];
+  return a.type === b.type && left.length === right.length &&
+    left.every((byte, i) => byte === right[i]);
+}
+
+/** Whether the constant can take the elements where it stands. */
+function fitsInPlace({ constant, tensor }: ConstantWrite): boolean {
+  return constant.source.kind === "tensor" && constant.casts.length === 0 &&
+    elementTypeOf(constant.source.tensor.dataType)?.name === tensor.type;
+}
+
+/** A Constant node that gives a tensor. */
+function constantNode(name: string, tensor: Tensor): Uint8Array {
+  const node: NodeProto = {
+    name,
+    opType: "Constant",
+    input: [],
+    output: [name],
+    attribute: [{ name: "value", t: tensorProto(name, tensor) }],
+  };
+  return encodeFields((writer) => writeNode(writer, node));
+}
+
+/**
+ * Adds a constant to a graph or function, where a node can use it.
+ *
+ * An initializer, where the format has those: functions have none, and before
+ * version 4 they are inputs that every caller sees; there it is a Constant
+ * node right before its user, so that the order stays topological.
+ *
+ * @returns The constant's name.
+ */
+export function addConstant(
+  edits: Edits,
+  model: ModelView,
+  scopes: Scopes,
+  { scope, node, name: wanted, tensor }: Pick<
+    ConstantWrite,
+    "scope" | "node" | "name" | "tensor"
+  >,
+): string {
+  const name = freshName(scopes, wanted);
+  const { body } = scope;
+  if (body.kind === "graph" && model.irVersion >= INITIALIZER_IR_VERSION) {
+    edits.append(
+      body.place,
+      encodeFields((writer) =>
+        writer.message(
+          GRAPH_INITIALIZER,
+          (inner) => writeTensor(inner, tensorProto(name, tensor)),
+        )
+      ),
+    );
+  } else {
+    const number = body.kind === "graph" ? GRAPH_NODE : FUNCTION_NODE;
+    edits.insertBefore(
+      node.place,
+      encodeFields((writer) =>
+        writer.bytes(number, constantNode(name, tensor))
+      ),
+    );
+  }
+  return name;
+}
+
+/** Lets a node take another value. */
+export function rewireInput(
+  edits: Edits,
+  node: NodeView,
+  position: number,
+  name: string,
+): void {
+  const field = node.inputFields[position]!;
+  edits.replace(
+    node.place,
+    field.start,
+    field.to,
+    encodeFields((writer) => writer.string(NODE_INPUT, name)),
+  );
+}
+
+/**
+ * Gives inputs of nodes new elements.
+ *
+ * A constant that only these nodes read is changed where it stands; of one
+ * that others read too, they get a constant of their own, and the others keep
+ * what they have. So do nodes that shared one and shall now differ.
+ *
+ * @param edits Takes the changes.
+ * @param model The model.
+ * @param scopes Its values.
+ * @param writes The inputs, each at most once.
+ */
+export function writeConstants(
+  edits: Edits,
+  model: ModelView,
+  scopes: Scopes,
+  writes: readonly ConstantWrite[],
+): void {
+  const groups = new Map<Value, ConstantWrite[]>();
+  for (const write of writes) {
+    const { origin } = write.constant;
+    groups.set(origin, [...groups.get(origin) ?? [], write]);
+  }
+  for (const group of groups.values()) {
+    const [first] = group as [ConstantWrite];
+    const inPlace = fitsInPlace(first) && isPrivate(group);
+    const split = inPlace
+      ? group.filter(({ tensor }) => !hasBits(tensor, first.tensor))
+      : group;
+    if (inPlace && first.constant.source.kind === "tensor") {
+      rewriteTensor(edits, first.constant.source.tensor, first.tensor);
+    }
+    for (const write of split) {
+      const name = addConstant(edits, model, scopes, write);
+      rewireInput(edits, write.node, write.position, name);
+    }
+  }
+}
