@@ -82,6 +82,22 @@ export type {
 export { buildOnnx } from "./src/onnx/build.ts";
 export type { BuildOnnxOptions, OnnxForm } from "./src/onnx/build_options.ts";
 export {
+  type OnnxBatchNormalization,
+  OnnxModel,
+  openOnnx,
+  type OpenOnnxOptions,
+} from "./src/onnx/onnx_model.ts";
+export type {
+  ExternalData,
+  ExternalDataSource,
+} from "./src/onnx/external_data.ts";
+export type { Role } from "./src/onnx/find.ts";
+export type {
+  ToInferenceOptions,
+  ToTrainingOptions,
+} from "./src/onnx/modes.ts";
+export type { NodeUpdate, NodeUpdates, VectorLike } from "./src/onnx/update.ts";
+export {
   Adam,
   AdamW,
   type OptimizerIdentifier,

@@ -7,15 +7,16 @@
 import { OptionError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { Edits } from "./edit.ts";
+import { externalDataOf, type ExternalDataSource } from "./external_data.ts";
+import { type FoundNode, type Role, ROLES } from "./find.ts";
 import {
-  type ExternalData,
-  externalDataOf,
-  type ExternalDataSource,
-} from "./external_data.ts";
-import { findNodes, type FoundNode, type Role, ROLES } from "./find.ts";
-import { findScopes, type Scopes } from "./scopes.ts";
+  modelToInference,
+  modelToTraining,
+  type ToInferenceOptions,
+  type ToTrainingOptions,
+} from "./modes.ts";
+import { type OpenModel, openModel } from "./open.ts";
 import { type NodeUpdates, updateNodes } from "./update.ts";
-import { type ModelView, viewModel } from "./view.ts";
 
 /** How {@linkcode openOnnx} reads. */
 export interface OpenOnnxOptions {
@@ -88,28 +89,6 @@ function describe(found: FoundNode): OnnxBatchNormalization {
   };
 }
 
-/** A model, decoded as far as its edits need. */
-export interface OpenModel {
-  readonly view: ModelView;
-  readonly scopes: Scopes;
-  readonly nodes: readonly FoundNode[];
-  readonly external: ExternalData | undefined;
-}
-
-/**
- * Decodes a model and finds its BatchNormalizations.
- *
- * @throws {FormatError} If it is no ONNX model, truncated or damaged.
- */
-export function openModel(
-  bytes: Uint8Array,
-  external: ExternalData | undefined,
-): OpenModel {
-  const view = viewModel(bytes);
-  const scopes = findScopes(view);
-  return { view, scopes, nodes: findNodes(scopes, external), external };
-}
-
 /**
  * An ONNX model with its BatchNormalizations.
  *
@@ -179,6 +158,70 @@ export class OnnxModel {
    */
   updatePieces(updates: NodeUpdates): Uint8Array[] {
     return this.#edit(updates).pieces();
+  }
+
+  /**
+   * The model with every BatchNormalization in inference: normalizing with its
+   * own statistics.
+   *
+   * The other outputs of these nodes are dropped; who reads a new running
+   * statistic gets the constant one. A Dropout in training mode is turned off.
+   *
+   * @param options Statistics for nodes that have none, and who is told what
+   * was done.
+   * @returns The new file.
+   *
+   * @throws {OptionError} If an option or a value is not allowed.
+   * @throws {UnsupportedError} If a node reads a statistic of the batch, such
+   * as `saved_mean`, or the model would have no output left.
+   *
+   * @example And back
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { BatchNormalization, buildOnnx, openOnnx } from "@evenkeel/evenkeel";
+   *
+   * const model = buildOnnx(new BatchNormalization(), { inputShape: [null, 2] });
+   * const training = openOnnx(model).toTraining();
+   * const inference = openOnnx(training).toInference();
+   * assertEquals(openOnnx(training).batchNormalizations[0]!.trainingMode, true);
+   * assertEquals(openOnnx(inference).batchNormalizations[0]!.trainingMode, false);
+   * ```
+   */
+  toInference(options: ToInferenceOptions = {}): Uint8Array<ArrayBuffer> {
+    return modelToInference(this.#open, options).finish();
+  }
+
+  /**
+   * The model with its BatchNormalizations in training: normalizing with the
+   * batch's statistics, and giving the new running statistics as outputs of
+   * the model, after those that it has.
+   *
+   * Up to opset 13 the node has five outputs then, since 14 three and
+   * `training_mode`. A model before opset 7 is raised to 15 where its other
+   * operators are the same there. Nodes in subgraphs and functions, and those
+   * with `spatial` 0, stay as they are.
+   *
+   * @param options Which nodes, which opset, and who is told what was done.
+   * @returns The new file.
+   *
+   * @throws {OptionError} If an option is not allowed.
+   * @throws {UnsupportedError} If a node of the option `only` cannot train, or
+   * the opset cannot be raised as asked.
+   *
+   * @example New running statistics
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { BatchNormalization, buildOnnx, openOnnx } from "@evenkeel/evenkeel";
+   *
+   * const layer = new BatchNormalization({ name: "bn" });
+   * const model = openOnnx(buildOnnx(layer, { inputShape: [null, 2] }));
+   * const notices: string[] = [];
+   * model.toTraining({ notice: (text) => notices.push(text) });
+   * assertEquals(notices, ['"bn" normalizes with the batch\'s statistics']);
+   * ```
+   */
+  toTraining(options: ToTrainingOptions = {}): Uint8Array<ArrayBuffer> {
+    return modelToTraining(this.#open, options).finish();
   }
 
   #edit(updates: NodeUpdates): Edits {

@@ -11,11 +11,11 @@ import {
   tensor as makeTensor,
   toFloats,
 } from "../tensor.ts";
-import { type Edits, encodeFields } from "./edit.ts";
+import { writeNumber } from "./attributes.ts";
+import type { Edits } from "./edit.ts";
 import { type FoundNode, type Role, ROLES } from "./find.ts";
-import { writeAttribute } from "./model.ts";
 import type { Scopes } from "./scopes.ts";
-import type { ModelView, NodeView } from "./view.ts";
+import type { ModelView } from "./view.ts";
 import {
   type ConstantWrite,
   hasBits,
@@ -47,7 +47,6 @@ export type NodeUpdates =
   | Readonly<Record<string, NodeUpdate>>;
 
 const NUMBERS = ["epsilon", "momentum"] as const;
-const NODE_ATTRIBUTE = 5;
 
 function isTensor(value: VectorLike): value is Tensor {
   return "type" in value && "dims" in value && "data" in value;
@@ -157,28 +156,6 @@ function writeOf(
   };
 }
 
-/** Gives a node's attribute a number, or the node the attribute. */
-export function writeFloatAttribute(
-  edits: Edits,
-  { attributes, place }: NodeView,
-  name: string,
-  f: number,
-): void {
-  const content = encodeFields((writer) =>
-    writer.message(
-      NODE_ATTRIBUTE,
-      (inner) => writeAttribute(inner, { name, f }),
-    )
-  );
-  const old = attributes.get(name);
-  if (!old) edits.append(place, content);
-  else if (old.f === undefined || old.refAttrName !== undefined) {
-    edits.replace(place, old.place.start, old.place.to, content);
-  } else {
-    edits.set(old.place, 2, encodeFields((writer) => writer.float(2, f)));
-  }
-}
-
 /** The updates as pairs; a Map or an object. */
 function entriesOf(updates: NodeUpdates): [string, NodeUpdate][] {
   if (updates instanceof Map) return [...updates];
@@ -234,7 +211,7 @@ export function updateNodes(
       if (value === undefined) continue;
       checkNumber(name, key, value);
       if (Math.fround(value) !== found[key]) {
-        writeFloatAttribute(edits, found.node, key, value);
+        writeNumber(edits, found.node, { name: key, f: value });
       }
     }
   }
