@@ -91,6 +91,7 @@ export type {
   ExternalData,
   ExternalDataSource,
 } from "./src/onnx/external_data.ts";
+export { externalFiles } from "./src/onnx/external_files.ts";
 export type { Role } from "./src/onnx/find.ts";
 export type {
   ToInferenceOptions,

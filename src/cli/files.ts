@@ -4,7 +4,7 @@
  * @module
  */
 
-import { realpath, rename, rm, writeFile } from "node:fs/promises";
+import { open, realpath, rename, rm } from "node:fs/promises";
 import { EvenkeelError, FormatError } from "../errors.ts";
 
 /** What the usual error codes mean for an output file. */
@@ -27,19 +27,47 @@ export async function isSameFile(a: string, b: string): Promise<boolean> {
   }
 }
 
+/** Writes all pieces; one that the system takes in parts too. */
+async function writePieces(
+  path: string,
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const file = await open(path, "wx");
+  try {
+    for await (const piece of pieces) {
+      for (let at = 0; at < piece.length;) {
+        // Linux writes at most 2 GB at once.
+        const part = piece.subarray(at, at + 2 ** 26);
+        at += (await file.write(part)).bytesWritten;
+      }
+    }
+  } finally {
+    await file.close();
+  }
+}
+
 /**
  * Writes a file under a temporary name beside it, and renames it when it is
  * whole: readers see the old file or the new one, never a part.
+ *
+ * @param path The file.
+ * @param content Its bytes, in one or several pieces.
  *
  * @throws {EvenkeelError} If it cannot be written; then nothing is.
  */
 export async function writeWhole(
   path: string,
-  bytes: Uint8Array,
+  content:
+    | Uint8Array
+    | Iterable<Uint8Array>
+    | AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
   try {
-    await writeFile(temporary, bytes, { flag: "wx" });
+    await writePieces(
+      temporary,
+      content instanceof Uint8Array ? [content] : content,
+    );
     await rename(temporary, path);
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => {});

@@ -15,7 +15,7 @@ import {
   type ToInferenceOptions,
   type ToTrainingOptions,
 } from "./modes.ts";
-import { type OpenModel, openModel } from "./open.ts";
+import { externalLocations, type OpenModel, openModel } from "./open.ts";
 import { type NodeUpdates, updateNodes } from "./update.ts";
 
 /** How {@linkcode openOnnx} reads. */
@@ -110,6 +110,14 @@ export class OnnxModel {
   /** The version of ONNX' own operators in the main graph. */
   get opset(): number {
     return this.#open.scopes.main.opset;
+  }
+
+  /**
+   * The files that hold elements of the model's constants, as the model names
+   * them: a copy of the model needs them beside it.
+   */
+  get externalLocations(): readonly string[] {
+    return externalLocations(this.#open.scopes);
   }
 
   /**
