@@ -122,6 +122,20 @@ export type { Round } from "./src/training/rounding.ts";
 export type { AdamOptions } from "./src/training/adam.ts";
 export type { SGDOptions } from "./src/training/sgd.ts";
 export type { RMSpropOptions } from "./src/training/rmsprop.ts";
+export { recalibrate } from "./src/training/recalibrate.ts";
+export type {
+  Batch,
+  Batches,
+  Feed,
+  LayerShift,
+  RecalibrateMode,
+  RecalibrateOptions,
+  RecalibrateProgress,
+  RecalibrateReport,
+  Runner,
+} from "./src/training/recalibrate_options.ts";
+export type { OnnxTensor } from "./src/onnx/tensor_view.ts";
+export type { OnnxData, OnnxType } from "./src/onnx/element_types.ts";
 export {
   trainStep,
   type TrainStepOptions,

@@ -14,6 +14,7 @@ import type {
 } from "npm:onnxruntime-web@1.30.0/wasm";
 import { UnsupportedError } from "../errors.ts";
 import { isElementType, type Tensor } from "../tensor.ts";
+import type { OnnxTensor as AnyTensor } from "./tensor_view.ts";
 
 type OnnxRuntime = typeof import("npm:onnxruntime-web@1.30.0/wasm");
 
@@ -32,14 +33,18 @@ export interface ReferenceModel extends AsyncDisposable {
   /**
    * Runs the model.
    *
-   * @param feeds A tensor per input.
+   * @param feeds A tensor per input; of integers too.
+   * @param fetches The names of the outputs that are wanted; all by default.
    * @returns A tensor per output.
    *
    * @throws {UnsupportedError} If a tensor has a type that onnxruntime-web's
    * or our tensors do not have: bfloat16, integers.
    * @throws {Error} What onnxruntime-web says of feeds that do not fit.
    */
-  run(feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  run(
+    feeds: Readonly<Record<string, Tensor | AnyTensor>>,
+    fetches?: readonly string[],
+  ): Promise<Record<string, Tensor>>;
   /** Frees the model's memory. */
   dispose(): Promise<void>;
 }
@@ -49,6 +54,8 @@ export interface ReferenceModel extends AsyncDisposable {
  * one thread.
  *
  * @param model The ONNX file.
+ * @param externalData The files that hold elements outside of it, by the
+ * location that the model gives.
  * @returns The model; dispose it after use.
  *
  * @throws {UnsupportedError} If onnxruntime-web cannot be loaded or started,
@@ -71,18 +78,21 @@ export interface ReferenceModel extends AsyncDisposable {
  */
 export async function loadReference(
   model: Uint8Array,
+  externalData: ReadonlyMap<string, Uint8Array> = new Map(),
 ): Promise<ReferenceModel> {
   const runtime = await importRuntime();
-  const session = await createSession(runtime, model);
+  const session = await createSession(runtime, model, externalData);
   const dispose = (): Promise<void> => session.release();
   return {
     inputNames: session.inputNames,
     outputNames: session.outputNames,
-    async run(feeds) {
+    async run(feeds, fetches = session.outputNames) {
       const inputs = Object.entries(feeds).map((
         [name, value],
       ) => [name, toOnnx(runtime, name, value)]);
-      const outputs = await session.run(Object.fromEntries(inputs));
+      const outputs = await session.run(Object.fromEntries(inputs), [
+        ...fetches,
+      ]);
       return Object.fromEntries(
         Object.entries(outputs).map(([name, value]) => [
           name,
@@ -145,9 +155,12 @@ async function importRuntime(): Promise<OnnxRuntime> {
 async function createSession(
   runtime: OnnxRuntime,
   model: Uint8Array,
+  externalData: ReadonlyMap<string, Uint8Array>,
 ): Promise<InferenceSession> {
   try {
-    return await runtime.InferenceSession.create(model);
+    return await runtime.InferenceSession.create(model, {
+      externalData: [...externalData].map(([path, data]) => ({ path, data })),
+    });
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     // The package has no error classes; its version is pinned, so its text is.
@@ -163,7 +176,7 @@ async function createSession(
 function toOnnx(
   runtime: OnnxRuntime,
   name: string,
-  { type, data, dims }: Tensor,
+  { type, data, dims }: Tensor | AnyTensor,
 ): OnnxTensor {
   if (type === "bfloat16") {
     throw new UnsupportedError(
