@@ -110,6 +110,7 @@ export async function loadReference(
  *
  * @param model The ONNX file.
  * @param feeds A tensor per input.
+ * @param externalData The files that hold elements outside of the model.
  * @returns A tensor per output.
  *
  * @throws {UnsupportedError} If onnxruntime-web cannot be loaded or started,
@@ -132,8 +133,9 @@ export async function loadReference(
 export async function runReference(
   model: Uint8Array,
   feeds: Readonly<Record<string, Tensor>>,
+  externalData?: ReadonlyMap<string, Uint8Array>,
 ): Promise<Record<string, Tensor>> {
-  await using reference = await loadReference(model);
+  await using reference = await loadReference(model, externalData);
   return await reference.run(feeds);
 }
 

@@ -266,17 +266,17 @@ export function readTensor(
     }
     return { type: type.name, dims, data: fromBytes(bytes, type) };
   }
-  const raw = tensor.dataFields.filter(({ number }) =>
+  // Of a field that is there twice, the last counts.
+  const raw = tensor.dataFields.findLast(({ number }) =>
     number === TensorField.rawData
   );
-  const [first] = raw;
-  if (!first) {
+  if (!raw) {
     return { type: type.name, dims, data: readTyped(tensor, type, count) };
   }
-  if (tensor.dataFields.length > 1) {
+  if (tensor.dataFields.some(({ number }) => number !== TensorField.rawData)) {
     fail(tensor, "its elements are in two fields");
   }
-  const bytes = first.data();
+  const bytes = raw.data();
   if (bytes.length !== size) {
     fail(
       tensor,

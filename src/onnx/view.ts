@@ -76,6 +76,7 @@ export interface NodeView {
 
 /** What graphs and functions have in common. */
 export interface Body {
+  /** Where more fields of it can be appended. */
   readonly place: Place;
   readonly name: string;
   readonly nodes: readonly NodeView[];
@@ -226,7 +227,7 @@ function decodeAttribute(field: WireField, parent: Place): AttributeView {
         t = once(t, decodeTensor(each, placeOf(each, place)), "tensor");
         break;
       case 6:
-        g = once(g, decodeGraph(each, place), "graph");
+        g = once(g, decodeGraph([each], place), "graph");
         break;
       case 7:
         for (const value of each.floats()) floats.push(value);
@@ -238,7 +239,7 @@ function decodeAttribute(field: WireField, parent: Place): AttributeView {
         strings.push(each.data());
         break;
       case 11:
-        graphs.push(decodeGraph(each, place));
+        graphs.push(decodeGraph([each], place));
         break;
       case 20:
         type = each.integer();
@@ -326,8 +327,12 @@ function sparseName(field: WireField, parent: Place): string {
   return "";
 }
 
-function decodeGraph(field: WireField, parent: Place): GraphView {
-  const place = placeOf(field, parent);
+/** A graph; if it is there in several parts, protobuf reads them as one. */
+function decodeGraph(
+  parts: readonly WireField[],
+  parent: Place,
+): GraphView {
+  let place: Place | undefined;
   let name = "";
   const nodes: NodeView[] = [];
   const initializers = new Map<string, TensorView>();
@@ -335,41 +340,44 @@ function decodeGraph(field: WireField, parent: Place): GraphView {
   const inputs: ValueView[] = [];
   const outputs: ValueView[] = [];
   const valueInfo = new Map<string, ValueView>();
-  for (const each of field.fields()) {
-    switch (each.number) {
-      case 1:
-        nodes.push(decodeNode(each, place));
-        break;
-      case 2:
-        name = each.string();
-        break;
-      case 5: {
-        const tensor = decodeTensor(each, placeOf(each, place));
-        if (initializers.has(tensor.name)) {
-          fail(`there are two initializers "${tensor.name}"`);
+  for (const part of parts) {
+    place = placeOf(part, parent);
+    for (const each of part.fields()) {
+      switch (each.number) {
+        case 1:
+          nodes.push(decodeNode(each, place));
+          break;
+        case 2:
+          name = each.string();
+          break;
+        case 5: {
+          const tensor = decodeTensor(each, placeOf(each, place));
+          if (initializers.has(tensor.name)) {
+            fail(`there are two initializers "${tensor.name}"`);
+          }
+          initializers.set(tensor.name, tensor);
+          break;
         }
-        initializers.set(tensor.name, tensor);
-        break;
+        case 11:
+          inputs.push(decodeValue(each, place));
+          break;
+        case 12:
+          outputs.push(decodeValue(each, place));
+          break;
+        case 13: {
+          const value = decodeValue(each, place);
+          valueInfo.set(value.name, value);
+          break;
+        }
+        case 15:
+          sparse.add(sparseName(each, place));
+          break;
       }
-      case 11:
-        inputs.push(decodeValue(each, place));
-        break;
-      case 12:
-        outputs.push(decodeValue(each, place));
-        break;
-      case 13: {
-        const value = decodeValue(each, place);
-        valueInfo.set(value.name, value);
-        break;
-      }
-      case 15:
-        sparse.add(sparseName(each, place));
-        break;
     }
   }
   return {
     kind: "graph",
-    place,
+    place: place!,
     name,
     nodes,
     initializers,
@@ -451,12 +459,12 @@ function decodeTrainingInfo(
       case 1:
         initialization = once(
           initialization,
-          decodeGraph(each, place),
+          decodeGraph([each], place),
           "initialization graph",
         );
         break;
       case 2:
-        algorithm = once(algorithm, decodeGraph(each, place), "algorithm");
+        algorithm = once(algorithm, decodeGraph([each], place), "algorithm");
         break;
       case 3:
         initializationBinding.set(...decodeEntry(each));
@@ -509,7 +517,7 @@ export function viewModel(bytes: Uint8Array): ModelView {
   };
   let irVersion = 0;
   let producerName = "";
-  let graph: GraphView | undefined;
+  const graphs: WireField[] = [];
   const opsets = new Map<string, number>();
   const opsetPlaces = new Map<string, Place>();
   const functions: FunctionView[] = [];
@@ -524,7 +532,7 @@ export function viewModel(bytes: Uint8Array): ModelView {
         producerName = field.string();
         break;
       case 7:
-        graph = once(graph, decodeGraph(field, place), "graph");
+        graphs.push(field);
         break;
       case 8: {
         const [domain, version] = decodeOpset(field);
@@ -543,7 +551,7 @@ export function viewModel(bytes: Uint8Array): ModelView {
         break;
     }
   }
-  if (!graph) {
+  if (graphs.length === 0) {
     return fail(
       bytes.length === 0
         ? "it is empty"
@@ -557,7 +565,7 @@ export function viewModel(bytes: Uint8Array): ModelView {
     producerName,
     opsets,
     opsetPlaces,
-    graph,
+    graph: decodeGraph(graphs, place),
     functions,
     trainingInfo,
     metadata,
