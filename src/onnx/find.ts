@@ -14,11 +14,11 @@ import { nodeName, type Scope, type Scopes } from "./scopes.ts";
 import type { OnnxTensor } from "./tensor_view.ts";
 import type { NodeView } from "./view.ts";
 
-/** The vectors of a BatchNormalization, in the order of its inputs. */
-export const ROLES = ["gamma", "beta", "mean", "variance"] as const;
+/** A vector of a BatchNormalization: `scale`, `B`, `input_mean`, `input_var` in ONNX. */
+export type Role = "gamma" | "beta" | "mean" | "variance";
 
-/** One of {@linkcode ROLES}: `scale`, `B`, `input_mean`, `input_var` in ONNX. */
-export type Role = typeof ROLES[number];
+/** The vectors in the order of the operator's inputs. */
+export const ROLES: readonly Role[] = ["gamma", "beta", "mean", "variance"];
 
 /** One vector of a BatchNormalization. */
 export type Parameter =

@@ -4,6 +4,7 @@ import {
   type AttributeProto,
   DataType,
   encodeModel,
+  type GraphProto,
   type ModelProto,
   type ValueInfoProto,
 } from "./model.ts";
@@ -41,17 +42,29 @@ const valueInfo = fc.record({
   shape: fc.array(fc.oneof(fc.maxSafeNat(), text)),
 });
 
+const graph = fc.record({
+  name: text,
+  node: fc.array(node),
+  initializer: fc.array(tensor),
+  input: fc.array(valueInfo),
+  output: fc.array(valueInfo),
+});
+
 const model = fc.record({
   irVersion: fc.nat(),
   producerName: text,
-  graph: fc.record({
-    name: text,
-    node: fc.array(node),
-    initializer: fc.array(tensor),
-    input: fc.array(valueInfo),
-    output: fc.array(valueInfo),
-  }),
+  graph,
   opsetImport: fc.array(fc.record({ domain: text, version: fc.maxSafeNat() })),
+  trainingInfo: fc.option(
+    fc.array(
+      fc.record({
+        algorithm: graph,
+        updateBinding: fc.array(fc.record({ key: text, value: text })),
+      }),
+      { maxLength: 2 },
+    ),
+    { nil: undefined },
+  ),
 });
 
 /** The same without empty lists and missing fields, which look alike. */
@@ -82,22 +95,30 @@ function schemaAttribute(attribute: AttributeProto): unknown {
 
 /** A model as onnx-proto has it. */
 function schemaModel(model: ModelProto): unknown {
-  const { graph } = model;
   return {
     ...model,
-    graph: {
-      ...graph,
-      node: graph.node.map((node) => ({
-        ...node,
-        attribute: node.attribute.map(schemaAttribute),
-      })),
-      initializer: graph.initializer.map((tensor) => ({
-        ...tensor,
-        rawData: [...tensor.rawData],
-      })),
-      input: graph.input.map(schemaValue),
-      output: graph.output.map(schemaValue),
-    },
+    graph: schemaGraph(model.graph),
+    trainingInfo: model.trainingInfo?.map((info) => ({
+      ...info,
+      algorithm: schemaGraph(info.algorithm),
+    })),
+  };
+}
+
+/** A graph as onnx-proto has it. */
+function schemaGraph(graph: GraphProto): unknown {
+  return {
+    ...graph,
+    node: graph.node.map((node) => ({
+      ...node,
+      attribute: node.attribute.map(schemaAttribute),
+    })),
+    initializer: graph.initializer.map((tensor) => ({
+      ...tensor,
+      rawData: [...tensor.rawData],
+    })),
+    input: graph.input.map(schemaValue),
+    output: graph.output.map(schemaValue),
   };
 }
 

@@ -36,8 +36,11 @@ export interface TensorView {
 
 /** The elements of a tensor, with what they are. */
 export interface OnnxTensor {
+  /** The element type. */
   readonly type: OnnxType;
+  /** The extents, outermost first; empty for a scalar. */
   readonly dims: readonly number[];
+  /** The elements in row-major order. */
   readonly data: OnnxData;
 }
 
@@ -222,7 +225,8 @@ const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 /** The bytes as elements, in memory of their own. */
 function fromBytes(bytes: Uint8Array, { Data }: ElementTypeInfo): OnnxData {
-  const copy = bytes.slice();
+  // Not slice, which does not copy a Buffer of Node's.
+  const copy = new Uint8Array(bytes);
   const size = Data.BYTES_PER_ELEMENT;
   if (!LITTLE_ENDIAN && size > 1) {
     for (let at = 0; at < copy.length; at += size) {

@@ -51,6 +51,27 @@ export const BFLOAT16_OPSET = 13;
 /** The first opset where Squeeze and Unsqueeze get their axes as an input. */
 export const AXES_INPUT_OPSET = 13;
 
+/** The first opset where ReduceSum gets its axes as an input. */
+export const REDUCE_SUM_INPUT_OPSET = 13;
+
+/** The first opset where the other reductions get their axes as an input. */
+export const REDUCE_INPUT_OPSET = 18;
+
+/** The first opset whose Max and Min broadcast. */
+export const BROADCAST_MAX_OPSET = 8;
+
+/** The first opset with Where. */
+export const WHERE_OPSET = 9;
+
+/**
+ * The first opset where BatchNormalization has `training_mode` and three
+ * outputs; before, five outputs mean training.
+ */
+export const TRAINING_MODE_OPSET = 14;
+
+/** The first opset whose file format has `TrainingInfoProto`. */
+export const TRAINING_INFO_OPSET = 12;
+
 /** The first format in which constants need not be listed as graph inputs. */
 export const CONSTANT_IR_VERSION = 4;
 

@@ -92,7 +92,11 @@ function typedField(number: number, tensor: Tensor): Uint8Array {
  * Gives a tensor of the file new elements of the same number and type, in the
  * field that held the old ones. Elements of other files come into this one.
  */
-function rewriteTensor(edits: Edits, view: TensorView, tensor: Tensor): void {
+export function rewriteTensor(
+  edits: Edits,
+  view: TensorView,
+  tensor: Tensor,
+): void {
   const { place, fields, dataFields } = view;
   const [first, ...rest] = view.external
     ? fields.filter(({ number }) =>

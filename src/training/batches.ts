@@ -6,7 +6,8 @@
 
 import { OptionError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Batch, Batches, Feed } from "./recalibrate_options.ts";
+import type { Feed } from "./onnx_runner.ts";
+import type { Batch, Batches } from "./recalibrate_options.ts";
 
 function isTensor(batch: Batch): batch is Tensor {
   return "data" in batch && "dims" in batch && "type" in batch &&

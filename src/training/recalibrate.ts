@@ -4,7 +4,7 @@
  * @module
  */
 
-import { OptionError } from "../errors.ts";
+import { EvenkeelError, OptionError, UnsupportedError } from "../errors.ts";
 import { Edits } from "../onnx/edit.ts";
 import { externalDataOf } from "../onnx/external_data.ts";
 import type { FoundNode } from "../onnx/find.ts";
@@ -15,15 +15,14 @@ import { loadReference } from "../onnx/reference.ts";
 import { type NodeUpdate, updateNodes } from "../onnx/update.ts";
 import { type Tensor, widen } from "../tensor.ts";
 import { checkBatches, feedsOf, sizeOf } from "./batches.ts";
+import type { Feed, OnnxRunner } from "./onnx_runner.ts";
 import {
   type Batches,
   checkRecalibrateOptions,
-  type Feed,
   type LayerShift,
   type RecalibrateOptions,
   type RecalibrateProgress,
   type RecalibrateReport,
-  type Runner,
 } from "./recalibrate_options.ts";
 import { TrainingState } from "./training_state.ts";
 
@@ -101,6 +100,28 @@ function inputNames({ view }: OpenModel): string[] {
   );
 }
 
+/** Runs a batch; what the runtime says of one that does not fit is told. */
+async function runModel(
+  runner: OnnxRunner,
+  feeds: Readonly<Record<string, Feed>>,
+  fetches: readonly string[],
+  index: number,
+): Promise<Readonly<Record<string, Tensor>>> {
+  try {
+    return await runner.run(feeds, fetches);
+  } catch (cause) {
+    if (cause instanceof EvenkeelError) throw cause;
+    throw new UnsupportedError(
+      `Cannot run the model on batch ${index + 1}, of ${
+        Object.entries(feeds).map(([name, { type, dims }]) =>
+          `"${name}": ${type} [${dims.join(", ")}]`
+        ).join(", ")
+      }: ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    );
+  }
+}
+
 /** The runs of one call, with what they need. */
 class Calibration {
   readonly #open: OpenModel;
@@ -131,18 +152,21 @@ class Calibration {
       feeds: Readonly<Record<string, Feed>>,
     ) => void | Promise<void>,
   ): Promise<void> {
-    const { externalData, runtime } = this.#options;
+    const { externalData } = this.#options;
     // Onnxruntime takes whole files only.
     const files = externalData instanceof Map ? externalData : undefined;
-    const load = runtime ??
+    const load = this.#options.load ??
       ((bytes: Uint8Array) => loadReference(bytes, files));
-    const runner: Runner | undefined = model && await load(model);
+    const runner: OnnxRunner | undefined = model && await load(model);
     let batches = 0;
     let samples = 0;
     try {
       for await (const batch of this.#batches) {
         const feeds = feedsOf(batch, this.#inputs);
-        await take(runner ? await runner.run(feeds, fetches) : {}, feeds);
+        const outputs = runner
+          ? await runModel(runner, feeds, fetches, batches)
+          : {};
+        await take(outputs, feeds);
         batches++;
         samples += sizeOf(feeds);
         this.#options.onProgress?.({ ...progress, batches });
@@ -352,7 +376,7 @@ function shiftOf(
  * functions keep their statistics, and are reported.
  *
  * The model runs in onnxruntime-web, imported on the first call, which needs
- * `--allow-read` in Deno; or in what the option `runtime` loads.
+ * `--allow-read` in Deno; or in what the option `load` loads it into.
  *
  * @param model The ONNX file.
  * @param batches Tensors, or objects of tensors by input; an array, or another

@@ -6,28 +6,14 @@
 
 import { OptionError } from "../errors.ts";
 import type { ExternalDataSource } from "../onnx/external_data.ts";
-import type { OnnxTensor } from "../onnx/tensor_view.ts";
 import type { Tensor } from "../tensor.ts";
-
-/** A tensor that a model takes; of integers too. */
-export type Feed = Tensor | OnnxTensor;
+import type { Feed, OnnxRunner } from "./onnx_runner.ts";
 
 /** One batch: a tensor for a model with one input, or tensors by input. */
 export type Batch = Tensor | Readonly<Record<string, Feed>>;
 
 /** Batches; gone through more than once if the mode or a metric needs it. */
 export type Batches = Iterable<Batch> | AsyncIterable<Batch>;
-
-/** A model, loaded and ready to run: what onnxruntime calls a session. */
-export interface Runner {
-  /** Runs the model and gives the outputs that `fetches` names. */
-  run(
-    feeds: Readonly<Record<string, Feed>>,
-    fetches: readonly string[],
-  ): Promise<Readonly<Record<string, Tensor>>>;
-  /** Frees it. */
-  dispose?(): Promise<void> | void;
-}
 
 /**
  * How the statistics are measured:
@@ -83,15 +69,17 @@ export interface RecalibrateOptions {
   /** The files that hold elements outside of the model. */
   readonly externalData?: ExternalDataSource;
   /**
-   * What loads a model to run it; by default onnxruntime-web, which is
+   * Loads a model to run it; by default into onnxruntime-web, which is
    * imported on the first call.
    */
-  readonly runtime?: (model: Uint8Array) => Promise<Runner>;
+  readonly load?: (model: Uint8Array) => Promise<OnnxRunner>;
 }
 
 /** What became of a node's statistics. */
 export interface LayerShift {
+  /** The node's name. */
   readonly name: string;
+  /** Its channels. */
   readonly channels: number;
   /** Elements of each channel behind the new statistics. */
   readonly count: number;
@@ -113,11 +101,13 @@ export interface LayerShift {
 
 /** What `recalibrate` did. */
 export interface RecalibrateReport {
+  /** How the statistics were measured. */
   readonly mode: RecalibrateMode;
   /** Batches in the data. */
   readonly batches: number;
   /** Samples in the data: the sum of the batches' first extents. */
   readonly samples: number;
+  /** What became of each node's statistics. */
   readonly layers: readonly LayerShift[];
   /** Nodes that keep their statistics, with the reason. */
   readonly kept: readonly { readonly name: string; readonly reason: string }[];
@@ -134,7 +124,7 @@ const KNOWN: Readonly<Record<keyof RecalibrateOptions, true>> = {
   metric: true,
   onProgress: true,
   externalData: true,
-  runtime: true,
+  load: true,
 };
 
 const MODES: readonly RecalibrateMode[] = ["precise", "sequential", "blend"];
