@@ -1,0 +1,429 @@
+/**
+ * Runs ONNX models made of BatchNormalization and its company.
+ *
+ * @module
+ */
+
+import { OptionError } from "../errors.ts";
+import { resolveKernels } from "../kernels/dispatch.ts";
+import type { Kernels } from "../kernels/types.ts";
+import type { OnnxData } from "../onnx/element_types.ts";
+import { externalDataOf } from "../onnx/external_data.ts";
+import { viewModel } from "../onnx/view.ts";
+import { checkFeed, checkTarget } from "./feeds.ts";
+import { Plan } from "./plan.ts";
+import {
+  type InputPort,
+  loadProgram,
+  type Port,
+  type Program,
+} from "./program.ts";
+import { NeedsElements } from "./specialize.ts";
+import type {
+  Fetches,
+  SessionOptions,
+  SessionOutput,
+  SessionTensor,
+  ValueMetadata,
+} from "./types.ts";
+import type { Spec } from "./values.ts";
+import { Workspace } from "./workspace.ts";
+
+/** How many shapes of feeds a session keeps a plan for. */
+const MOST_PLANS = 8;
+const NO_TARGETS: readonly undefined[] = [];
+
+/** What is wanted of an output: nothing, a new array, or this tensor. */
+type Wanted = SessionTensor | null | undefined;
+
+// A Record, so that the compiler notices an option that is missing here.
+const KNOWN: Readonly<Record<keyof SessionOptions, true>> = {
+  kernels: true,
+  externalData: true,
+};
+
+/**
+ * A model that is ready to run, in the shape of onnxruntime's
+ * `InferenceSession`. Made by {@linkcode createSession}.
+ */
+export class Session implements AsyncDisposable {
+  /** The names of the inputs that every run must feed. */
+  readonly inputNames: readonly string[];
+  /** The names of the outputs. */
+  readonly outputNames: readonly string[];
+  /** What the model says of its inputs. */
+  readonly inputMetadata: readonly ValueMetadata[];
+  /** What the model says of its outputs. */
+  readonly outputMetadata: readonly ValueMetadata[];
+  #program: Program | undefined;
+  readonly #kernels: () => Kernels;
+  readonly #ports: ReadonlyMap<string, InputPort>;
+  readonly #workspace = new Workspace();
+  /** The plans, the one that ran last first. */
+  readonly #plans: Plan[] = [];
+  /** Inputs on whose elements a shape depends. */
+  readonly #shaping = new Set<number>();
+  // The feeds of the run that is going on, by value. Runs never overlap: none
+  // waits for anything.
+  readonly #fedDims: (readonly number[] | undefined)[] = [];
+  readonly #fedData: (OnnxData | undefined)[] = [];
+  #fedCount = 0;
+
+  /** @internal Made by {@linkcode createSession}. */
+  constructor(program: Program, kernels: () => Kernels) {
+    const { inputs, outputs, defaults } = program;
+    this.#program = program;
+    this.#kernels = kernels;
+    this.#ports = new Map(
+      [...inputs, ...defaults].map((port) => [port.name, port]),
+    );
+    this.inputNames = inputs.map(({ name }) => name);
+    this.outputNames = outputs.map(({ name }) => name);
+    this.inputMetadata = inputs.map(metadataOf);
+    this.outputMetadata = outputs.map(metadataOf);
+    this.#planAhead(inputs);
+  }
+
+  /**
+   * Runs the model.
+   *
+   * The outputs of one run are arrays of their own, which the next run leaves
+   * alone. With arrays in `fetches` and feeds of a shape that was seen before,
+   * a run allocates no memory for elements.
+   *
+   * @param feeds A tensor for each of `inputNames`; inputs with a default
+   * value in the model may be fed too.
+   * @param fetches The outputs to return: names, or an object of names with
+   * tensors to compute into, or null. By default all.
+   * @param _options Accepted as onnxruntime does, and without effect.
+   * @returns The outputs by name.
+   *
+   * @throws {OptionError} If a feed is missing, has an unknown name or another
+   * type, or the session was released.
+   * @throws {ShapeError} If extents do not fit the model or each other.
+   * @throws {UnsupportedError} If a value would have 2 GB or more.
+   *
+   * @example Usage
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { BatchNormalization } from "../layer/batch_normalization.ts";
+   * import { buildOnnx } from "../onnx/build.ts";
+   * import { tensor } from "../tensor.ts";
+   * import { createSession } from "./session.ts";
+   *
+   * const layer = new BatchNormalization({ epsilon: 0 });
+   * await using session = await createSession(buildOnnx(layer, { inputShape: [null, 2] }));
+   * const y = tensor([0, 0], [1, 2]);
+   * await session.run({ x: tensor([1, 2], [1, 2]) }, { y });
+   * assertEquals([...y.data], [1, 2]);
+   * ```
+   */
+  // deno-lint-ignore require-await -- errors shall reject, as onnxruntime's do
+  async run(
+    feeds: Readonly<Record<string, SessionTensor>>,
+    fetches?: Fetches | Readonly<Record<string, unknown>>,
+    _options?: Readonly<Record<string, unknown>>,
+  ): Promise<Record<string, SessionOutput>> {
+    const program = this.#program;
+    if (!program) {
+      throw new OptionError("Cannot run a session that was released");
+    }
+    try {
+      return this.#run(program, feeds, fetches);
+    } finally {
+      this.#fedDims.fill(undefined);
+      this.#fedData.fill(undefined);
+    }
+  }
+
+  #run(
+    program: Program,
+    feeds: Readonly<Record<string, SessionTensor>>,
+    fetches: Fetches | Readonly<Record<string, unknown>> | undefined,
+  ): Record<string, SessionOutput> {
+    const wanted = fetches === undefined
+      ? undefined
+      : this.#checkFetches(fetches);
+    this.#checkFeeds(program, feeds);
+    const plan = this.#planFor(program);
+    const targets = wanted && this.#checkTargets(plan, wanted);
+    const direct = targets?.map((target) =>
+      target && this.#directTarget(plan, target, targets)
+    );
+    const arrays = plan.run(this.#fedData, direct ?? NO_TARGETS);
+    const outputs: Record<string, SessionOutput> = {};
+    for (let i = 0; i < arrays.length; i++) {
+      if (wanted && wanted[i] === undefined) continue;
+      const { name, type, dims } = plan.outputs[i]!;
+      const target = targets?.[i];
+      const data = arrays[i]!;
+      if (target && target !== data) {
+        (target as Float32Array).set(data as Float32Array);
+      }
+      outputs[name] = { type, dims: dims.slice(), data: target ?? data };
+    }
+    return outputs;
+  }
+
+  #checkTargets(
+    { outputs }: Plan,
+    wanted: readonly Wanted[],
+  ): (OnnxData | undefined)[] {
+    return wanted.map((each, i) =>
+      each ? checkTarget(outputs[i]!, each) : undefined
+    );
+  }
+
+  /**
+   * A target, unless it gets its elements at the end: one that is a feed or
+   * another target too, or that a failing run would leave half written.
+   */
+  #directTarget(
+    plan: Plan,
+    target: OnnxData,
+    targets: readonly (OnnxData | undefined)[],
+  ): OnnxData | undefined {
+    if (plan.mayFail) return undefined;
+    const isShared =
+      this.#fedData.some((each) => each && overlap(each, target)) ||
+      targets.some((each) => each && each !== target && overlap(each, target));
+    return isShared ? undefined : target;
+  }
+
+  /** Frees the session's memory; it cannot run any more. */
+  release(): Promise<void> {
+    this.#program = undefined;
+    this.#plans.length = 0;
+    this.#workspace.clear();
+    return Promise.resolve();
+  }
+
+  /** The same as `release`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release();
+  }
+
+  /** Finds the errors of a model of fixed shapes before it runs. */
+  #planAhead(inputs: readonly InputPort[]): void {
+    const feeds = new Map<number, Spec>();
+    for (const { id, type, shape } of inputs) {
+      const isKnown = shape?.every((extent) => typeof extent === "number");
+      if (!isKnown) return;
+      feeds.set(id, { type, dims: shape as number[] });
+    }
+    try {
+      this.#addPlan(this.#program!, feeds);
+    } catch (error) {
+      if (!(error instanceof NeedsElements)) throw error;
+      for (const id of error.ids) this.#shaping.add(id);
+    }
+  }
+
+  #addPlan(program: Program, feeds: ReadonlyMap<number, Spec>): Plan {
+    const plan = new Plan(program, feeds, this.#workspace, this.#kernels);
+    this.#plans.unshift(plan);
+    if (this.#plans.length > MOST_PLANS) this.#plans.pop();
+    return plan;
+  }
+
+  /** Of each output what is wanted; undefined if that is all of them. */
+  #checkFetches(
+    fetches: Fetches | Readonly<Record<string, unknown>>,
+  ): Wanted[] | undefined {
+    const names = this.outputNames;
+    if (typeof fetches !== "object" || fetches === null) {
+      throw new OptionError(
+        `Cannot run the session: expected names of outputs or an object as fetches, got ${fetches}`,
+      );
+    }
+    if (!Array.isArray(fetches)) {
+      const given = fetches as Readonly<Record<string, Wanted>>;
+      const wanted = names.map((name) =>
+        Object.hasOwn(given, name) ? given[name] : undefined
+      );
+      // As in onnxruntime, an object without names of outputs is the options.
+      return wanted.every((each) => each === undefined) ? undefined : wanted;
+    }
+    if (fetches.length === 0) {
+      throw new OptionError("Cannot run the session for no output");
+    }
+    for (const name of fetches) {
+      if (!names.includes(name)) this.#failName("output", name, names);
+    }
+    return names.map((name) => fetches.includes(name) ? null : undefined);
+  }
+
+  #failName(what: string, name: string, names: readonly string[]): never {
+    throw new OptionError(
+      `Cannot run the session: the model has no ${what} "${name}", expected ${
+        names.length === 0 ? "none" : names.join(", ")
+      }`,
+    );
+  }
+
+  /** Checks the feeds and puts them where a plan finds them. */
+  #checkFeeds(
+    { inputs }: Program,
+    feeds: Readonly<Record<string, SessionTensor>>,
+  ): void {
+    if (typeof feeds !== "object" || feeds === null || Array.isArray(feeds)) {
+      throw new OptionError(
+        "Cannot run the session: expected an object of tensors by the names of the inputs",
+      );
+    }
+    const names = Object.keys(feeds);
+    for (const name of names) {
+      const port = this.#ports.get(name);
+      if (!port) this.#failName("input", name, [...this.#ports.keys()]);
+      const tensor = feeds[name]!;
+      const data = checkFeed(port, tensor);
+      this.#fedData[port.id] = data;
+      this.#fedDims[port.id] = tensor.dims;
+    }
+    this.#fedCount = names.length;
+    for (const { id, name } of inputs) {
+      if (this.#fedData[id] === undefined) {
+        throw new OptionError(
+          `Cannot run the session: the feed of input "${name}" is missing`,
+        );
+      }
+    }
+  }
+
+  #planFor(program: Program): Plan {
+    const plans = this.#plans;
+    for (let i = 0; i < plans.length; i++) {
+      const plan = plans[i]!;
+      if (!this.#fits(plan)) continue;
+      if (i > 0) {
+        plans.splice(i, 1);
+        plans.unshift(plan);
+      }
+      return plan;
+    }
+    // Each turn knows the elements of more inputs, so there are few.
+    for (;;) {
+      const specs = new Map<number, Spec>();
+      for (const { id, type } of this.#ports.values()) {
+        const data = this.#fedData[id];
+        if (!data) continue; // it has its default
+        const value = this.#shaping.has(id) ? data.slice() : undefined;
+        specs.set(id, { type, dims: [...this.#fedDims[id]!], value });
+      }
+      try {
+        return this.#addPlan(program, specs);
+      } catch (error) {
+        if (!(error instanceof NeedsElements)) throw error;
+        for (const id of error.ids) this.#shaping.add(id);
+      }
+    }
+  }
+
+  /** Whether a plan is for the feeds' shapes, and elements where they count. */
+  #fits({ feeds }: Plan): boolean {
+    if (feeds.size !== this.#fedCount) return false;
+    for (const [id, spec] of feeds) {
+      const dims = this.#fedDims[id];
+      if (!dims || spec.dims.length !== dims.length) return false;
+      for (let d = 0; d < dims.length; d++) {
+        if (spec.dims[d] !== dims[d]) return false;
+      }
+      const { value } = spec;
+      if (!value) continue;
+      const data = this.#fedData[id]!;
+      for (let i = 0; i < value.length; i++) {
+        if (value[i] !== data[i]) return false;
+      }
+    }
+    return true;
+  }
+}
+
+function metadataOf({ name, type, shape }: Port): ValueMetadata {
+  return {
+    name,
+    isTensor: true,
+    type,
+    shape: shape?.map((extent) => extent ?? ""),
+  };
+}
+
+function overlap(a: OnnxData, b: OnnxData): boolean {
+  return a.buffer === b.buffer &&
+    a.byteOffset < b.byteOffset + b.byteLength &&
+    b.byteOffset < a.byteOffset + a.byteLength;
+}
+
+/**
+ * The bytes as a Uint8Array proper: the `slice` of Node's Buffer does not copy.
+ */
+function plainBytes(model: Uint8Array): Uint8Array {
+  return model instanceof Uint8Array
+    ? new Uint8Array(model.buffer, model.byteOffset, model.byteLength)
+    : model; // refused by what reads it
+}
+
+/**
+ * Loads an ONNX model to run it, without onnxruntime.
+ *
+ * It runs BatchNormalization of all opsets, in inference and in training, and
+ * the operators that stand beside it, listed in `SESSION_OPERATORS`. Inference in
+ * float32 gives the bits of onnxruntime-web 1.30, as do sums, differences,
+ * products, quotients and square roots; training is more accurate than
+ * onnxruntime's. 16-bit floats are computed in float32 and rounded after
+ * every operator.
+ *
+ * Functions that the model defines are run, too. Shapes are worked out once
+ * for each shape of the feeds; memory between operators is kept and shared.
+ *
+ * @param model The ONNX file; it is not needed any more afterwards.
+ * @param options Which kernels to use, and the files of external data.
+ * @returns The session; release it after use.
+ *
+ * @throws {FormatError} If it is no ONNX model, truncated or damaged, has a
+ * cycle, a value that nothing makes or two things make, or a node that is not
+ * what its operator says.
+ * @throws {UnsupportedError} If it has an operator that the session has not
+ * (the message names node and operator), or a value of 2 GB or more.
+ * @throws {ShapeError} If its shapes are fixed and do not fit together.
+ * @throws {OptionError} If an option is unknown.
+ *
+ * @example Usage
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { BatchNormalization } from "../layer/batch_normalization.ts";
+ * import { buildOnnx } from "../onnx/build.ts";
+ * import { tensor } from "../tensor.ts";
+ * import { createSession } from "./session.ts";
+ *
+ * const layer = new BatchNormalization();
+ * const model = buildOnnx(layer, { inputShape: [null, 3] });
+ * await using session = await createSession(model);
+ * const x = tensor([1, 2, 3], [1, 3]);
+ * const { y } = await session.run({ x });
+ * assertEquals(y?.data, layer.call(x).data);
+ * ```
+ */
+// deno-lint-ignore require-await -- errors shall reject, as onnxruntime's do
+export async function createSession(
+  model: Uint8Array,
+  options: SessionOptions = {},
+): Promise<Session> {
+  for (const name of Object.keys(options)) {
+    if (!Object.hasOwn(KNOWN, name)) {
+      throw new OptionError(
+        `Cannot create a session: unknown option "${name}", expected ${
+          Object.keys(KNOWN).join(", ")
+        }`,
+      );
+    }
+  }
+  const choice = options.kernels;
+  const kernels = (): Kernels => resolveKernels(choice);
+  if (choice !== undefined) kernels(); // an unknown one fails here
+  const external = externalDataOf(options.externalData);
+  return new Session(
+    loadProgram(viewModel(plainBytes(model)), external, kernels),
+    kernels,
+  );
+}
