@@ -212,7 +212,7 @@ Deno.test("an archive without its members is refused", async () => {
     const [changed, message] of [
       [
         { "model.weights.h5": weights! },
-        "expected a Keras archive with config.json, found model.weights.h5",
+        "expected a Keras archive with config.json, or NumPy arrays, found model.weights.h5",
       ],
       [
         { "config.json": config! },

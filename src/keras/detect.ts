@@ -6,47 +6,19 @@
  */
 
 import { FormatError } from "../errors.ts";
-import { readArchive } from "./archive.ts";
 import type { Contents } from "./contents.ts";
-import { type Hdf5File, openHdf5 } from "./hdf5.ts";
-import { isLegacyHdf5, readLegacyHdf5 } from "./legacy_h5.ts";
-import { isNpy } from "./npy.ts";
-import type { SourceFile } from "./source.ts";
-import { isVariablesHdf5, readVariablesHdf5 } from "./variables_h5.ts";
-
-function startsWith(
-  bytes: Uint8Array,
-  signature: readonly number[],
-  offset = 0,
-): boolean {
-  return signature.every((byte, i) => bytes[offset + i] === byte);
-}
-
-const HDF5_SIGNATURE = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
-
-/** HDF5 may stand behind a block of the user's, of 512 bytes or a power of two more. */
-function isHdf5(bytes: Uint8Array): boolean {
-  if (startsWith(bytes, HDF5_SIGNATURE)) return true;
-  for (let at = 512; at < bytes.length; at *= 2) {
-    if (startsWith(bytes, HDF5_SIGNATURE, at)) return true;
-  }
-  return false;
-}
-
-/** A member's header, or the end of an archive without members. */
-function isZip(bytes: Uint8Array): boolean {
-  return startsWith(bytes, [0x50, 0x4b, 0x03, 0x04]) ||
-    startsWith(bytes, [0x50, 0x4b, 0x05, 0x06]);
-}
+import { FORMATS } from "./formats.ts";
+import { Probe } from "./probe.ts";
+import type { OpenSource } from "./source.ts";
+import type { SourceFile } from "./source_file.ts";
+import type { FormatReader } from "./format_reader.ts";
 
 /** What a file that is none of ours seems to be. */
 function describe(bytes: Uint8Array): string {
   const head = bytes.subarray(0, 16);
   const text = new TextDecoder("latin1").decode(bytes.subarray(0, 64));
   const hex = [...head].map((byte) => byte.toString(16).padStart(2, "0"));
-  const looks = isNpy(bytes)
-    ? ", a NumPy array"
-    : text.startsWith("version https://git-lfs")
+  const looks = text.startsWith("version https://git-lfs")
     ? ", a Git LFS pointer: fetch the file itself"
     : /^\s*<(!doctype|html)/i.test(text)
     ? ", a web page"
@@ -58,71 +30,80 @@ function describe(bytes: Uint8Array): string {
   }${looks})`;
 }
 
-function readHdf5(file: Hdf5File, fileBytes: number): Contents {
-  const { root } = file;
-  if (isLegacyHdf5(root)) return readLegacyHdf5(file);
-  if (isVariablesHdf5(root, fileBytes)) {
-    return {
-      format: "weights.h5",
-      kerasVersion: undefined,
-      config: undefined,
-      weights: { kind: "objects", root: readVariablesHdf5(root, fileBytes) },
-      close: () => file.close(),
-    };
+/** TensorFlow's shards, which mean nothing without their index. */
+const SHARD = /\.data-\d{5}-of-\d{5}$/;
+
+function unknown(name: string, head: Uint8Array): FormatError {
+  if (SHARD.test(name)) {
+    return new FormatError(
+      `Cannot load a Keras model from ${name}: it is a shard of a checkpoint, expected its index, ${
+        name.replace(SHARD, ".index")
+      }`,
+    );
   }
-  throw new FormatError(
-    `Cannot read the HDF5 file: expected a Keras model or weights, found the members ${
-      root.keys().slice(0, 8).join(", ") || "(none)"
-    }`,
+  return new FormatError(
+    `Cannot load a Keras model from ${name}: expected ${
+      [...new Set(FORMATS.map(({ what }) => what))].join(", ")
+    }, found ${describe(head)}`,
   );
 }
 
-function isKnown({ bytes }: SourceFile): boolean {
-  return isHdf5(bytes) || isZip(bytes);
+interface Known {
+  readonly file: SourceFile;
+  readonly format: FormatReader;
+  readonly probe: Probe;
+}
+
+async function formatOf(file: SourceFile): Promise<Known | undefined> {
+  const probe = await Probe.of(file);
+  for (const format of FORMATS) {
+    if (await format.detect(probe)) return { file, format, probe };
+  }
+  return undefined;
+}
+
+/** The files that others of the same model do not come with, such as their shards. */
+function mainOnes(known: readonly Known[]): readonly Known[] {
+  const most = Math.max(...known.map(({ format }) => format.rank));
+  return known.filter(({ format }) => format.rank === most);
 }
 
 /**
  * Opens the file that is a Keras file.
  *
- * @param files One, or several of which one is recognizable.
+ * @param source One file, or several of which one is recognizable.
  * @returns What is in it; must be closed.
  *
  * @throws {FormatError} If none or several are Keras files, or it is damaged.
  */
-export async function openContents(
-  files: readonly SourceFile[],
-): Promise<Contents> {
-  const known = files.filter(isKnown);
-  const [file = files[0]] = known;
-  if (!file) {
+export async function openContents(source: OpenSource): Promise<Contents> {
+  const { files } = source;
+  const [first] = files;
+  if (!first) {
     throw new FormatError("Cannot load a Keras model: the map has no files");
   }
-  const { name, bytes } = file;
-  if (known.length > 1) {
+  const known: Known[] = [];
+  for (const file of files) {
+    const found = await formatOf(file);
+    if (found) known.push(found);
+  }
+  const [only, ...others] = mainOnes(known);
+  if (!only) {
+    if (first.size === 0) {
+      throw new FormatError(
+        `Cannot load a Keras model from ${first.name}: it is empty`,
+      );
+    }
+    throw unknown(first.name, (await Probe.of(first)).head);
+  }
+  if (others.length > 0) {
+    const names = [only, ...others].map(({ file }) => file.name);
     throw new FormatError(
-      `Cannot load a Keras model: expected one file, got ${known.length} (${
-        known.map((one) => one.name).join(", ")
+      `Cannot load a Keras model: expected one file, got ${names.length} (${
+        names.join(", ")
       })`,
     );
   }
-  if (bytes.length === 0) {
-    throw new FormatError(
-      `Cannot load a Keras model from ${name}: it is empty`,
-    );
-  }
-  if (isZip(bytes)) return await readArchive(bytes);
-  if (!isHdf5(bytes)) {
-    throw new FormatError(
-      `Cannot load a Keras model from ${name}: expected HDF5 or a .keras archive, found ${
-        describe(bytes)
-      }`,
-    );
-  }
-  const hdf5 = await openHdf5(bytes);
-  try {
-    return readHdf5(hdf5, bytes.length);
-  } catch (error) {
-    hdf5.close();
-    throw error;
-  }
+  const { file, format, probe } = only;
+  return await format.open(file, source.folderOf(file), probe);
 }

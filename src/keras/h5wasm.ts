@@ -41,11 +41,21 @@ export interface H5Module {
     strides: null,
     pointer: bigint,
   ): number;
+  /** The bytes are taken as little-endian elements of the dataset's own type. */
+  set_dataset_data(
+    file: bigint,
+    path: string,
+    count: null,
+    offset: null,
+    strides: null,
+    pointer: bigint,
+  ): number;
 }
 
 /** Emscripten's file system, in memory. */
 interface H5FileSystem {
   writeFile(name: string, data: Uint8Array, options: { canOwn: boolean }): void;
+  readFile(name: string): Uint8Array<ArrayBuffer>;
   unlink(name: string): void;
   getStream(fd: number): { tty?: { ops: object } } | undefined;
 }
@@ -55,8 +65,22 @@ interface H5Attribute {
   readonly value: unknown;
 }
 
+/** A group that is written. */
+export interface H5Group {
+  create_group(name: string): H5Group;
+  create_dataset(
+    dataset: {
+      name: string;
+      data: Float32Array | Float64Array;
+      shape: number[];
+      dtype: "<f" | "<d";
+    },
+  ): unknown;
+  create_attribute(name: string, value: string): void;
+}
+
 /** An open file; a negative id says that it could not be opened. */
-export interface H5File {
+export interface H5File extends H5Group {
   readonly file_id: bigint;
   close(): number;
 }
@@ -64,7 +88,7 @@ export interface H5File {
 /** The exports of the package. */
 export interface H5Library {
   readonly ready: Promise<H5Module>;
-  readonly File: new (name: string, mode: "r") => H5File;
+  readonly File: new (name: string, mode: "r" | "a" | "w") => H5File;
   readonly Attribute: new (
     file: bigint,
     path: string,

@@ -1,6 +1,12 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import * as fc from "fast-check";
 import { FormatError } from "../errors.ts";
-import { parseJsonObject } from "./json.ts";
+import {
+  checkUniqueKeys,
+  NAN_TEXT,
+  parseJsonObject,
+  parseNumbers,
+} from "./json.ts";
 
 Deno.test("parseJsonObject() reads what Python writes for numbers", () => {
   assertEquals(
@@ -59,4 +65,50 @@ Deno.test("parseJsonObject() refuses deep nesting", () => {
       "Cannot read it: ",
     );
   }
+});
+
+Deno.test("parseNumbers() tells NaN from null", () => {
+  assertEquals(parseNumbers(`[NaN, null, -Infinity, "NaN", 1]`, "it"), [
+    NAN_TEXT,
+    null,
+    -Infinity,
+    "NaN",
+    1,
+  ]);
+});
+
+Deno.test("checkUniqueKeys() finds a key that an object has twice", () => {
+  for (
+    const text of [
+      `{"a": 1, "a": 1}`,
+      `[{"b": {"a": 1, "c": {"a": 2}, "a": 3}}]`,
+      `{"\\u0061": 1, "a": 2}`,
+      `{"a\\"": 1, "a\\"" : 2}`,
+      `{"a"\n\t:1,"a"\n:2}`,
+      `{"": 1, "": 2}`,
+    ]
+  ) {
+    JSON.parse(text);
+    assertThrows(() => checkUniqueKeys(text, "it"), FormatError, "twice");
+  }
+  for (
+    const text of [
+      `{"a": {"a": {"a": "a"}}, "b": ["a", "a"], "c": "{\\"a\\": 1, \\"a\\": 2}"}`,
+      `[{"a": 1}, {"a": 2}]`,
+      `"a"`,
+      `{"a\\\\": 1, "a": "\\\\"}`,
+    ]
+  ) {
+    JSON.parse(text);
+    checkUniqueKeys(text, "it");
+  }
+});
+
+Deno.test("checkUniqueKeys() accepts whatever JSON.stringify() writes", () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), fc.nat({ max: 3 }), (value, indent) => {
+      checkUniqueKeys(JSON.stringify(value, null, indent), "it");
+    }),
+    { numRuns: 300, seed: 9 },
+  );
 });

@@ -4,21 +4,28 @@
  * @module
  */
 
+import { OptionError } from "../errors.ts";
 import { isObject } from "../layer/keras_object.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import type { KerasConfig } from "../layer/config.ts";
 import { type KerasVersion, kerasVersionOf } from "../layer/keras_version.ts";
-import type { Contents, FileVariable, ObjectNode } from "./contents.ts";
+import type {
+  Contents,
+  FileVariable,
+  ObjectNode,
+  Weights,
+} from "./contents.ts";
 import { openContents } from "./detect.ts";
 import type { Found } from "./found.ts";
 import { checkLoadOptions } from "./load_options.ts";
 import { type MadeLayer, type MakeContext, makeLayer } from "./make_layer.ts";
+import { matchFlat } from "./match_flat.ts";
 import { matchNamed } from "./match_named.ts";
 import { matchObjects } from "./match_objects.ts";
-import { configLayers, givenConfig } from "./model_config.ts";
+import { type ConfigLayer, configLayers, givenConfig } from "./model_config.ts";
 import { judge } from "./recognize.ts";
 import { type Keyed, namedLayers, select, withKeys } from "./selection.ts";
-import { type KerasSource, readSource } from "./source.ts";
+import { type KerasSource, openSource } from "./source.ts";
 import type {
   KerasLayer,
   KerasModel,
@@ -55,17 +62,32 @@ async function concluded(found: Found): Promise<Found> {
   return { ...found, ...await judge(group, variables) };
 }
 
-async function findLayers(
+function matched(
+  weights: Weights,
+  layers: readonly ConfigLayer[] | undefined,
+): readonly Found[] | Promise<readonly Found[]> {
+  switch (weights.kind) {
+    case "named":
+      return matchNamed(weights.groups, layers);
+    case "objects":
+    case "tracked":
+      return matchObjects(weights.root, layers);
+    case "flat":
+      return matchFlat(weights, layers);
+    case "layers":
+      return weights.layers;
+  }
+}
+
+/** All layers of a file, each with what was found about it. */
+export async function findLayers(
   { weights }: Contents,
   config: KerasConfig | undefined,
 ): Promise<Keyed[]> {
   const layers = config && configLayers(config);
-  const matched = weights.kind === "named"
-    ? matchNamed(weights.groups, layers)
-    : matchObjects(weights.root, layers);
   const found: Found[] = [];
-  for (const each of matched) {
-    const result = await concluded(each);
+  for (const each of await matched(weights, layers)) {
+    const result = weights.kind === "layers" ? each : await concluded(each);
     // Parts of layers that the configuration describes, such as an LSTM's
     // cell, are not listed.
     const isPart = layers?.length && !result.entry;
@@ -75,11 +97,24 @@ async function findLayers(
 }
 
 function* namesIn({ weights }: Contents): Generator<string> {
-  if (weights.kind === "named") {
-    for (const group of weights.groups) {
-      for (const { name } of group.variables) yield name;
-    }
-  } else yield* locationsBelow(weights.root);
+  switch (weights.kind) {
+    case "named":
+      for (const group of weights.groups) {
+        for (const { name } of group.variables) yield name;
+      }
+      break;
+    case "objects":
+    case "tracked":
+      yield* locationsBelow(weights.root);
+      break;
+    case "flat":
+      for (const { name } of weights.variables) yield name;
+      break;
+    case "layers":
+      for (const { variables } of weights.layers) {
+        for (const { name } of variables) yield name;
+      }
+  }
 }
 
 function* locationsBelow(node: ObjectNode): Generator<string> {
@@ -120,7 +155,9 @@ function contextFor(
   return {
     kerasVersion: options.kerasVersion ??
       (typeof written === "string" ? kerasVersionOf(written) : undefined) ??
-      (isTree ? versionOfObjects(weights.root, config) : undefined),
+      contents.follows ??
+      (isTree ? versionOfObjects(weights.root, config) : undefined) ??
+      (weights.kind === "tracked" ? weights.release : undefined),
     oldest: isTree ? "2.12" : "2.4",
     kernels: options.kernels,
     known: () => namesIn(contents),
@@ -178,10 +215,16 @@ function describeLayer(
   };
 }
 
-async function readModel(
+/** What `loadKeras` gives of an open file. */
+export async function readModel(
   contents: Contents,
   options: LoadKerasOptions,
 ): Promise<KerasModel> {
+  if (contents.weights.kind === "layers" && options.config !== undefined) {
+    throw new OptionError(
+      `Cannot use the option config: a file of the format "${contents.format}" has operators instead of Keras' layers, which tell all there is; change them with the option layers`,
+    );
+  }
   const config = options.config === undefined
     ? contents.config
     : givenConfig(options.config);
@@ -221,10 +264,11 @@ async function readModel(
 /**
  * Loads the BatchNormalization layers of a Keras file, with their weights.
  *
- * Reads whole models (`.h5`, `.keras`) and weights (`.h5`, `.weights.h5`) of
- * Keras 1 to 3, and tells them apart by content. Of other layers, no weight
- * is read. Each layer follows the release that wrote the file (its option
- * `kerasVersion`).
+ * Reads whole models and weights of Keras 1 to 3, TensorFlow's and
+ * TensorFlow.js', arrays of NumPy, safetensors and JSON, and ONNX models
+ * (`KerasFormat` lists them), and tells them apart by content. Of
+ * other layers, no weight is read. Each layer follows the release that wrote
+ * the file (its option `kerasVersion`).
  *
  * A file of weights only says little about its layers. Without the option
  * `config`, a layer is recognized by the names of its variables or, failing
@@ -233,10 +277,18 @@ async function readModel(
  * listed there and not loaded, until the option `layers` names it.
  *
  * A path needs the permission to read it; nothing else is needed, and nothing
- * is written.
+ * is written. Files that name others, such as shards, find them in their own
+ * folder or below it, and nowhere else.
+ *
+ * Behind a URL, HDF5, `.keras` and ONNX files are downloaded as a whole; of
+ * others, what is needed: a server that answers range requests is asked for
+ * blocks of 64 KiB, each once, and neighbouring ones together. Of a server
+ * that does not, the file is downloaded, up to 2 GiB.
  *
  * @param source A path, a URL (`file:`, `http:` or `https:`), the bytes of a
- * file, or a map with one Keras file by name.
+ * file, a `Blob` or `File`, or a map of a model's files by name; a path or URL
+ * can also be that of a SavedModel's or TensorFlow.js model's folder, or of a
+ * checkpoint without its `.index`.
  * @param options What the file does not tell.
  * @returns All layers that the file describes, and the loaded ones by
  * {@linkcode KerasLayer.key}: the names from the outermost layer down, joined
@@ -266,10 +318,15 @@ export async function loadKeras(
   options: LoadKerasOptions = {},
 ): Promise<KerasModel> {
   checkLoadOptions(options);
-  const contents = await openContents(await readSource(source));
+  const files = await openSource(source, { signal: options.signal });
   try {
-    return await readModel(contents, options);
+    const contents = await openContents(files);
+    try {
+      return await readModel(contents, options);
+    } finally {
+      contents.close();
+    }
   } finally {
-    contents.close();
+    await files.close();
   }
 }

@@ -16,6 +16,7 @@ const KNOWN: Readonly<Record<keyof LoadKerasOptions, true>> = {
   layers: true,
   only: true,
   kerasVersion: true,
+  signal: true,
   kernels: true,
 };
 
@@ -57,7 +58,7 @@ export function checkLoadOptions(options: LoadKerasOptions): void {
       );
     }
   }
-  const { config, layers, only, kerasVersion, kernels } = options;
+  const { config, layers, only, kerasVersion, kernels, signal } = options;
   checkChoice("kerasVersion", kerasVersion, KERAS_VERSIONS);
   checkChoice("kernels", kernels, [
     "auto",
@@ -73,6 +74,11 @@ export function checkLoadOptions(options: LoadKerasOptions): void {
   if (Array.isArray(layers) && !isNames(layers)) {
     throw new OptionError(
       "Cannot use the option layers: expected a list of names, or an object with a configuration for each",
+    );
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new OptionError(
+      "Cannot use the option signal: expected an AbortSignal, such as AbortSignal.timeout(10_000)",
     );
   }
   if (config !== undefined && typeof config !== "string" && !isObject(config)) {

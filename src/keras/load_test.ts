@@ -219,7 +219,7 @@ Deno.test("loadKeras() refuses invalid options before it reads", async () => {
       [null, "Cannot use the options of loadKeras: expected an object"],
       [
         { layer: ["bn"] },
-        'Cannot use the option "layer" of loadKeras: expected one of config, layers, only, kerasVersion, kernels',
+        'Cannot use the option "layer" of loadKeras: expected one of config, layers, only, kerasVersion, signal, kernels',
       ],
       [{ kernels: "gpu" }, 'Cannot use kernels "gpu": expected "auto", '],
       [{ kerasVersion: "4" }, 'Cannot use kerasVersion "4": expected "2.4", '],
@@ -230,6 +230,7 @@ Deno.test("loadKeras() refuses invalid options before it reads", async () => {
       [{ only: [1] }, "Cannot use the option only: expected a list of names"],
       [{ layers: [1] }, "Cannot use the option layers: expected a list"],
       [{ config: 1 }, "Cannot use the option config: expected the model's"],
+      [{ signal: 10 }, "Cannot use the option signal: expected an AbortSignal"],
     ] as const
   ) {
     await assertRejects(

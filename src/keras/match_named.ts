@@ -34,6 +34,7 @@ function* withChildren(layer: ConfigLayer): Generator<ConfigLayer> {
 /** The layers' names from the top-level layer's on, as far as a scope tells. */
 function pathOfScope(group: NamedGroup, { name: scope }: Scope): string[] {
   const { name } = group;
+  if (name === "") return scope.split("/").filter((part) => part !== "");
   if (scope === "" || scope === name || scope.endsWith(`/${name}`)) {
     return [name];
   }
@@ -44,14 +45,19 @@ function pathOfScope(group: NamedGroup, { name: scope }: Scope): string[] {
   return [name, ...inside.split("/").filter((part) => part !== "")];
 }
 
+/** Where a scope is: in its group, or by itself in a group that is the whole model's. */
+function locationOf(group: NamedGroup, scope: Scope): string {
+  return group.location === "" ? scope.name : group.location;
+}
+
 function recognized(group: NamedGroup, scope: Scope): Found {
   const path = pathOfScope(group, scope);
   const open = openAxes(scope.roles.get("moving_mean")?.dims ?? []);
   return {
     ...NOTHING_FOUND,
-    name: path[path.length - 1]!,
+    name: path[path.length - 1] ?? "",
     path,
-    location: group.location,
+    location: locationOf(group, scope),
     variables: scope.variables,
     roles: scope.roles,
     verdict: open ? "possible" : "recognized",
@@ -65,6 +71,7 @@ function foundInGroup(group: NamedGroup): Found[] {
   const scopes = scopesOf(group.variables);
   if (scopes.length === 0) {
     const { name, location } = group;
+    if (name === "") return [];
     return [{ ...NOTHING_FOUND, name, path: [name], location }];
   }
   return scopes.map((scope) => {
@@ -79,41 +86,60 @@ function foundInGroup(group: NamedGroup): Found[] {
   });
 }
 
+/** What is behind the last slash of a name. */
+function lastPart(name: string): string {
+  return name.slice(name.lastIndexOf("/") + 1);
+}
+
 /** Whether a layer is another layer's part, and not a member of a model. */
 function isPart({ path, inList }: ConfigLayer): boolean {
   return path.length > 1 && !inList;
 }
 
-/** Shares out the scopes of one group among the layers that it belongs to. */
+/** Shares out the scopes of one group among the layers that it belongs to, and all inside them. */
 class GroupMatcher {
   readonly #group: NamedGroup;
-  readonly #free: Scope[];
+  readonly #free: Set<Scope>;
+  /** The scopes by the last parts of their names, with and without a counter. */
+  readonly #byLastPart = new Map<string, Scope[]>();
   readonly #layers: readonly ConfigLayer[];
   readonly #taken = new Map<ConfigLayer, Scope>();
 
-  constructor(group: NamedGroup, layer: ConfigLayer) {
+  constructor(group: NamedGroup, layers: readonly ConfigLayer[]) {
     this.#group = group;
-    this.#layers = [...withChildren(layer)];
-    this.#free = scopesOf(group.variables);
+    this.#layers = layers.flatMap((layer) => [...withChildren(layer)]);
+    const scopes = scopesOf(group.variables);
+    this.#free = new Set(scopes);
+    for (const scope of scopes) {
+      const last = lastPart(scope.name);
+      for (const part of new Set([last, last.replace(/_\d+$/, "")])) {
+        const there = this.#byLastPart.get(part) ?? [];
+        there.push(scope);
+        this.#byLastPart.set(part, there);
+      }
+    }
     const wanted = this.#layers.filter((each) =>
       isBatchNormalization(each) || resemblesBatchNormalization(each)
     );
-    const ordered = this.#free.filter(hasStatistics);
+    const ordered = scopes.filter(hasStatistics);
     const isExact = this.#takeByNames(wanted);
     // A name with a counter, or a wrapper's, can be that of several layers,
     // but the moving means are in the layers' order.
-    const fitsOrder = wanted.length === ordered.length &&
+    // TensorFlow.js' converter lists a whole model's layers by their names.
+    const hasOrder = group.name !== "";
+    const fitsOrder = hasOrder && wanted.length === ordered.length &&
       wanted.every(({ path }, i) => canHaveScope(ordered[i]!, path));
     if (!isExact && fitsOrder) {
-      for (const scope of this.#taken.values()) this.#free.push(scope);
+      for (const scope of this.#taken.values()) this.#free.add(scope);
       this.#taken.clear();
       wanted.forEach((each, i) => this.#take(each, ordered[i]));
       return;
     }
     const left = wanted.filter((each) => !this.#taken.has(each));
-    const unnamed = this.#free.filter(hasStatistics);
+    const unnamed = [...this.#free].filter(hasStatistics);
     // Names that fit nothing, such as a Theano backend's.
-    if (left.length > 0 && left.length === unnamed.length) {
+    const isClear = left.length === 1 || hasOrder && left.length > 0;
+    if (isClear && left.length === unnamed.length) {
       left.forEach((each, i) => this.#take(each, unnamed[i]));
     }
   }
@@ -127,15 +153,20 @@ class GroupMatcher {
   #takeByNames(wanted: readonly ConfigLayer[]): boolean {
     const names = new Set(this.#layers.map(({ name }) => name));
     const isNamed = ({ name }: Scope): boolean =>
-      names.has(name) || names.has(name.slice(name.lastIndexOf("/") + 1));
+      names.has(name) || names.has(lastPart(name));
     const rounds = scopeRules(false).length;
     for (let round = 0; round < rounds; round++) {
       for (const each of wanted) {
         if (this.#taken.has(each)) continue;
         const rule = scopeRules(isPart(each))[round]!;
+        // Only a container's scope has another last part than the layer.
+        const alike = rule === "container"
+          ? [...this.#free]
+          : (this.#byLastPart.get(lastPart(each.name)) ?? [])
+            .filter((scope) => this.#free.has(scope));
         const offered = rule === "counted"
-          ? this.#free.filter((scope) => !isNamed(scope))
-          : this.#free;
+          ? alike.filter((scope) => !isNamed(scope))
+          : alike;
         this.#take(each, scopeOfPath(offered, each.path, isPart(each), [rule]));
       }
       if (round === 0 && this.#taken.size === wanted.length) return true;
@@ -146,11 +177,11 @@ class GroupMatcher {
   #take(layer: ConfigLayer, scope: Scope | undefined): void {
     if (!scope) return;
     this.#taken.set(layer, scope);
-    this.#free.splice(this.#free.indexOf(scope), 1);
+    this.#free.delete(scope);
   }
 
   *found(): Generator<Found> {
-    const leftover = this.#free.filter(hasStatistics)
+    const leftover = [...this.#free].filter(hasStatistics)
       .map((scope) => recognized(this.#group, scope));
     for (const layer of this.#layers) {
       const own = leftover.findIndex(({ path }) =>
@@ -169,7 +200,10 @@ class GroupMatcher {
     const { name, path, className, config, entry } = layer;
     const common = { ...NOTHING_FOUND, name, path, className, config, entry };
     const scope = this.#taken.get(layer);
-    const { location } = this.#group;
+    // A group of the whole model says nothing about a layer that is not in it.
+    const location = scope
+      ? locationOf(this.#group, scope)
+      : this.#group.location || undefined;
     if (isBatchNormalization(layer)) {
       return {
         ...common,
@@ -224,7 +258,8 @@ function withoutGroup(layer: ConfigLayer): Found[] {
 /**
  * The layers of a file of named weights, in the model's order.
  *
- * @param groups The groups of weights, one per top-level layer.
+ * @param groups The groups of weights, one per top-level layer, or a single
+ * one without a name for the whole model.
  * @param layers The configuration's layers, where there is one.
  */
 export function matchNamed(
@@ -232,11 +267,13 @@ export function matchNamed(
   layers: readonly ConfigLayer[] | undefined,
 ): Found[] {
   if (!layers?.length) return groups.flatMap(foundInGroup);
+  const [only] = groups;
+  if (only?.name === "") return [...new GroupMatcher(only, layers).found()];
   const byName = new Map(groups.map((group) => [group.name, group]));
   return layers.flatMap((layer) => {
     const group = byName.get(layer.name);
     return group
-      ? [...new GroupMatcher(group, layer).found()]
+      ? [...new GroupMatcher(group, [layer]).found()]
       : withoutGroup(layer);
   });
 }

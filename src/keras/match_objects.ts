@@ -5,16 +5,23 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import type { ObjectNode } from "./contents.ts";
+import type { KerasConfig } from "../layer/config.ts";
+import { isObject } from "../layer/keras_object.ts";
 import { type Found, NOTHING_FOUND } from "./found.ts";
 import {
   type ConfigLayer,
   isBatchNormalization,
   resemblesBatchNormalization,
 } from "./model_config.ts";
+import { openAxes } from "./recognize.ts";
+import { flagsOf } from "./weight_scopes.ts";
 
 /** The lists in which Keras saves a model's layers; 2.12 to 2.14 have the second. */
 const LAYER_LISTS = ["layers", "_layer_checkpoint_dependencies"];
+
+const BY_NAMES = "its variables are named as a BatchNormalization's are";
 
 /** What else Keras saves with a compiled model. */
 const NOT_LAYERS = ["optimizer", "_optimizer", "metrics", "loss_tracker"];
@@ -40,6 +47,48 @@ function counterOf(
   return match && names.includes(match[1]!) ? Number(match[2]) : undefined;
 }
 
+/**
+ * The layers of a configuration that have a place in a list; undefined if
+ * they are not as many as its members.
+ */
+function placesOf(
+  list: ObjectNode,
+  layers: readonly ConfigLayer[],
+): readonly ConfigLayer[] | undefined {
+  const isInput = ({ className }: ConfigLayer) => className === "InputLayer";
+  // Keras 2's Sequential does not count the input as a layer.
+  return [layers, layers.filter((each) => !isInput(each))]
+    .find(({ length }) => length === list.children.size);
+}
+
+/**
+ * The object of a layer in a list whose members know their places.
+ *
+ * @throws {FormatError} If the list has more or fewer members than the model
+ * has layers.
+ */
+function findByPlace(
+  list: ObjectNode,
+  layer: ConfigLayer,
+  siblings: readonly ConfigLayer[],
+): ObjectNode | undefined {
+  const layers = siblings.filter(({ attribute }) =>
+    attribute === layer.attribute
+  );
+  const places = placesOf(list, layers);
+  if (!places) {
+    throw new FormatError(
+      `Cannot find the layers of the configuration in the file: it has ${layers.length} where the file has ${list.children.size}${
+        list.location ? ` in ${list.location}` : ""
+      }; it is another model's`,
+    );
+  }
+  const place = places.indexOf(layer);
+  const member = [...list.children.values()]
+    .find(({ index }) => index === place);
+  return member?.sameAs ?? member;
+}
+
 /** The object of a layer in a list, or undefined. */
 function findInList(
   list: ObjectNode,
@@ -47,18 +96,22 @@ function findInList(
   siblings: readonly ConfigLayer[],
 ): ObjectNode | undefined {
   const members = [...list.children.values()];
-  const named = members.find((member) => member.name === layer.name);
-  // A file with names has them for all layers: one that is not there is the
-  // same as another one elsewhere.
-  if (named || members.some((member) => member.name !== undefined)) {
-    return named;
+  if (members.some(({ index }) => index !== undefined)) {
+    return findByPlace(list, layer, siblings);
   }
+  const named = members.find((member) => member.name === layer.name);
+  if (named) return named;
+  // A file with names has them for all objects with variables, and unless it
+  // is in shards for all layers: one that is not there is the same as another
+  // one elsewhere.
+  const taken = new Set(members.map((member) => member.name));
+  const unnamed = members.filter((member) => member.name === undefined);
   const names = snakeNames(layer.className);
   const ofClass = siblings.filter((sibling) =>
-    sibling.attribute === layer.attribute &&
+    sibling.attribute === layer.attribute && !taken.has(sibling.name) &&
     snakeNames(sibling.className).some((name) => names.includes(name))
   );
-  const objects = members.flatMap((member) => {
+  const objects = unnamed.flatMap((member) => {
     const counter = counterOf(member.key, names);
     return counter === undefined ? [] : [{ member, counter }];
   }).sort((a, b) => a.counter - b.counter);
@@ -98,6 +151,53 @@ function namesBelow(node: ObjectNode, path: readonly string[]): string[] {
   return [...path, node.key];
 }
 
+/** What is known about an object that no model's configuration describes. */
+function undescribed(node: ObjectNode, path: readonly string[]): Found {
+  const { location, entry, roles } = node;
+  const common: Found = {
+    ...NOTHING_FOUND,
+    name: path[path.length - 1]!,
+    path,
+    location,
+    roles,
+    get variables() {
+      return node.variables;
+    },
+  };
+  if (entry) return { ...common, ...judgedByEntry(entry) };
+  if (!roles) return common;
+  const open = openAxes(roles.get("moving_mean")?.dims ?? []);
+  return {
+    ...common,
+    verdict: open ? "possible" : "recognized",
+    reason: open ? `${BY_NAMES}, but ${open}` : BY_NAMES,
+    flags: flagsOf({ roles }),
+  };
+}
+
+/** What an object's own configuration says, where the file holds it with the object. */
+function judgedByEntry(
+  entry: KerasConfig,
+): Pick<Found, "className" | "config" | "entry" | "verdict" | "reason"> {
+  const qualified = String(entry.class_name);
+  const className = qualified.slice(qualified.lastIndexOf(">") + 1);
+  const config = isObject(entry.config) ? entry.config : undefined;
+  const certain = isBatchNormalization({ entry });
+  const possible = !certain && config !== undefined &&
+    resemblesBatchNormalization({ config });
+  return {
+    className,
+    config,
+    entry,
+    verdict: certain ? "certain" : possible ? "possible" : "other",
+    reason: possible ? reasonOfOtherClass(className) : undefined,
+  };
+}
+
+function reasonOfOtherClass(className: string): string {
+  return `the class ${className} is not Keras' own, but has a BatchNormalization's configuration`;
+}
+
 /** All objects below one, as layers without a configuration. */
 function* objectsBelow(
   node: ObjectNode,
@@ -107,17 +207,7 @@ function* objectsBelow(
   for (const child of node.children.values()) {
     if (skip(child)) continue;
     const here = namesBelow(child, path);
-    if (child.isObject) {
-      yield {
-        ...NOTHING_FOUND,
-        name: here[here.length - 1]!,
-        path: here,
-        location: child.location,
-        get variables() {
-          return child.variables;
-        },
-      };
-    }
+    if (child.isObject) yield undescribed(child, here);
     // A list's own name says nothing where its members have names.
     const named = [...child.children.values()].some(({ name }) =>
       name !== undefined
@@ -152,12 +242,13 @@ class TreeMatcher {
   *#layer(layer: ConfigLayer, node: ObjectNode | undefined): Generator<Found> {
     const { name, path, className, config, entry } = layer;
     const same = JSON.stringify(entry);
-    if (node) this.#used.add(node);
     // Keras saves a layer once, where it comes first.
-    else if (this.#loaded.has(same)) return;
+    if (node ? this.#used.has(node) : this.#loaded.has(same)) return;
+    if (node) this.#used.add(node);
     this.#loaded.add(same);
     const certain = isBatchNormalization(layer);
-    const possible = !certain && resemblesBatchNormalization(layer);
+    const resembles = !certain && resemblesBatchNormalization(layer);
+    const possible = resembles || !certain && node?.roles !== undefined;
     yield {
       ...NOTHING_FOUND,
       name,
@@ -166,12 +257,15 @@ class TreeMatcher {
       config,
       entry,
       location: node?.location,
+      roles: node?.roles,
       get variables() {
         return node?.variables ?? [];
       },
       verdict: certain ? "certain" : possible ? "possible" : "other",
-      reason: possible
-        ? `the class ${className} is not Keras' own, but has a BatchNormalization's configuration`
+      reason: resembles
+        ? reasonOfOtherClass(className)
+        : possible
+        ? `the configuration says that it is a ${className}, but ${BY_NAMES}`
         : undefined,
     };
     yield* this.#list(node, layer.children);
@@ -195,19 +289,63 @@ class TreeMatcher {
   }
 }
 
+/** The objects below one that have layers with places, without those inside others. */
+function* modelsBelow(node: ObjectNode): Generator<ObjectNode> {
+  if (hasPlaces(node)) yield node;
+  else for (const child of node.children.values()) yield* modelsBelow(child);
+}
+
+function hasPlaces({ children }: ObjectNode): boolean {
+  const [first] = children.get("layers")?.children.values() ?? [];
+  return first?.index !== undefined;
+}
+
+/**
+ * The model among what was saved together, as in
+ * `tf.train.Checkpoint(model=model, optimizer=optimizer)`.
+ *
+ * @throws {FormatError} If several fit.
+ */
+function modelIn(
+  root: ObjectNode,
+  layers: readonly ConfigLayer[],
+): ObjectNode {
+  const models = [...modelsBelow(root)];
+  const fitting = models.filter((model) =>
+    placesOf(model.children.get("layers")!, layers) !== undefined
+  );
+  if (fitting.length > 1) {
+    throw new FormatError(
+      `Cannot find the layers of the configuration in the file: it has as many as ${
+        fitting.map(({ location }) => location).join(", ")
+      } have; load the file without the option config, or each model's own one`,
+    );
+  }
+  return fitting[0] ?? (models.length === 1 ? models[0]! : root);
+}
+
 /**
  * The layers of a tree of objects: in the model's order with a
  * configuration, and without one in the file's.
  *
- * @param root The model.
+ * @param root The model, or what it was saved with.
  * @param layers The configuration's layers, where there is one.
+ *
+ * @throws {FormatError} If the layers' places in the tree are not those of
+ * the configuration.
  */
 export function matchObjects(
   root: ObjectNode,
   layers: readonly ConfigLayer[] | undefined,
 ): Found[] {
   if (layers?.length) {
-    return [...new TreeMatcher(root).model(layers)];
+    const model = modelIn(root, layers);
+    const found = [...new TreeMatcher(model).model(layers)];
+    const isApart = (child: ObjectNode) =>
+      child === model || NOT_LAYERS.includes(child.key);
+    return model === root
+      ? found
+      : [...found, ...objectsBelow(root, [], isApart)];
   }
   return [
     ...objectsBelow(root, [], (child) => NOT_LAYERS.includes(child.key)),

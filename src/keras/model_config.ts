@@ -38,7 +38,9 @@ const TELLING_KEYS = ["moving_variance_initializer", "mode"];
 const KERAS_MODULES = ["keras", "tf_keras", "keras_core", "tensorflow"];
 
 /** Whether a serialized layer is Keras' own BatchNormalization. */
-export function isBatchNormalization({ entry }: ConfigLayer): boolean {
+export function isBatchNormalization(
+  { entry }: Pick<ConfigLayer, "entry">,
+): boolean {
   const { class_name, module } = entry;
   return CLASS_NAMES.includes(class_name as string) &&
     (typeof module !== "string" ||
@@ -46,7 +48,9 @@ export function isBatchNormalization({ entry }: ConfigLayer): boolean {
 }
 
 /** Whether a layer of another class has a BatchNormalization's configuration. */
-export function resemblesBatchNormalization({ config }: ConfigLayer): boolean {
+export function resemblesBatchNormalization(
+  { config }: Pick<ConfigLayer, "config">,
+): boolean {
   return "epsilon" in config && "momentum" in config &&
     TELLING_KEYS.some((key) => key in config);
 }
@@ -84,7 +88,7 @@ function readLayer(entry: KerasConfig, at: Position): ConfigLayer | undefined {
   const config = Array.isArray(entry.config)
     ? { layers: entry.config }
     : entry.config as KerasConfig;
-  const name = config.name ?? entry.name ?? className;
+  const name = entry.name ?? config.name ?? className;
   const path = [...at.path, String(name)];
   if (path.length > MAX_DEPTH) {
     throw new FormatError(

@@ -48,32 +48,56 @@ export function descrName(descr: string): string {
   return DESCR_TYPES[descr.replace(/^[<>=|]/, "")] ?? descr;
 }
 
-/**
- * Takes a `.npy` file apart.
- *
- * @param bytes The whole file.
- * @param what What it is, for messages.
- *
- * @throws {FormatError} If it is none, or its header is damaged.
- */
-export function parseNpy(bytes: Uint8Array, what: string): StoredArray {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const wide = bytes[6]! >= 2;
+/** What stands in front of an array's elements. */
+export interface NpyHeader extends Omit<StoredArray, "data"> {
+  /** Where the elements begin, in bytes. */
+  readonly dataOffset: number;
+}
+
+/** NumPy's own headers have 128 bytes, or a little more for many dimensions. */
+const MAX_HEADER = 2 ** 20;
+
+/** How many bytes are in front of the elements; undefined, if too few were given to tell. */
+function headerBytes(head: Uint8Array, what: string): number | undefined {
+  const wide = head[6]! >= 2;
   const start = wide ? 12 : 10;
-  if (!isNpy(bytes) || bytes.length < start) {
+  if (head.length < start) return undefined;
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+  const length = wide ? view.getUint32(8, true) : view.getUint16(8, true);
+  if (length > MAX_HEADER) {
+    throw new FormatError(
+      `Cannot read ${what}: its header declares ${length} bytes`,
+    );
+  }
+  return start + length;
+}
+
+/**
+ * Reads the header of a `.npy` file.
+ *
+ * @param head The first bytes of the file, or all.
+ * @param what What it is, for messages.
+ * @returns The header; undefined if it is longer than the bytes.
+ *
+ * @throws {FormatError} If it is none, or damaged.
+ */
+export function parseNpyHeader(
+  head: Uint8Array,
+  what: string,
+): NpyHeader | undefined {
+  if (!isNpy(head)) {
     throw new FormatError(`Cannot read ${what}: expected a .npy array`);
   }
-  const length = wide ? view.getUint32(8, true) : view.getUint16(8, true);
+  const dataOffset = headerBytes(head, what);
+  if (dataOffset === undefined || dataOffset > head.length) return undefined;
   const header = new TextDecoder().decode(
-    bytes.subarray(start, start + length),
+    head.subarray(head[6]! >= 2 ? 12 : 10, dataOffset),
   );
   const descr = /'descr':\s*'([^']*)'/.exec(header)?.[1];
   const order = /'fortran_order':\s*(True|False)/.exec(header)?.[1];
-  const shape = /'shape':\s*\(([\d,\s]*)\)/.exec(header)?.[1];
-  if (
-    start + length > bytes.length || descr === undefined ||
-    order === undefined || shape === undefined
-  ) {
+  // Python 2 writes its long integers with an L.
+  const shape = /'shape':\s*\(([\dL,\s]*)\)/.exec(header)?.[1];
+  if (descr === undefined || order === undefined || shape === undefined) {
     throw new FormatError(
       `Cannot read ${what}: expected a .npy header of one plain type, got "${
         header.slice(0, 80).trim()
@@ -83,10 +107,29 @@ export function parseNpy(bytes: Uint8Array, what: string): StoredArray {
   return {
     descr,
     fortranOrder: order === "True",
-    dims: shape.split(",").map((extent) => extent.trim())
+    dims: shape.split(",").map((extent) => extent.trim().replace(/L$/, ""))
       .filter((extent) => extent !== "").map(Number),
-    data: bytes.subarray(start + length),
+    dataOffset,
   };
+}
+
+/**
+ * Takes a `.npy` file apart.
+ *
+ * @param bytes The whole file.
+ * @param what What it is, for messages.
+ *
+ * @throws {FormatError} If it is none, or its header is damaged.
+ */
+export function parseNpy(bytes: Uint8Array, what: string): StoredArray {
+  const header = parseNpyHeader(bytes, what);
+  if (!header) {
+    throw new FormatError(
+      `Cannot read ${what}: expected a .npy header, it is truncated`,
+    );
+  }
+  const { dataOffset, ...array } = header;
+  return { ...array, data: bytes.subarray(dataOffset) };
 }
 
 /** Elements in row-major order, from column-major ones. */

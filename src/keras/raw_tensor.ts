@@ -51,3 +51,14 @@ export function fromLittleEndian(
   if (type === "float64") return new Float64Array(bytes.buffer, 0, length);
   return new Uint16Array(bytes.buffer, 0, length);
 }
+
+/** The little-endian bytes of a tensor's elements; its own memory where that is how it is. */
+export function littleEndianBytes(
+  { type, data }: { type: ElementType; data: TensorData },
+): Uint8Array {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (LITTLE_ENDIAN) return bytes;
+  const swapped = bytes.slice();
+  swapBytes(swapped, RAW_TYPES[type].bytes);
+  return swapped;
+}

@@ -46,6 +46,21 @@ function hasNegative(tensor: Tensor): boolean {
     .some((value) => value < 0);
 }
 
+/** Whether variables can be a layer's, by the signs of its variances and deviations. */
+export async function isWithoutNegativeVariance(
+  variables: readonly FileVariable[],
+  flags: WeightFlags,
+): Promise<boolean> {
+  for (const index of nonNegative(flags)) {
+    const variable = variables[index]!;
+    if (
+      rawType(variable.type) === undefined ||
+      hasNegative(await variable.read())
+    ) return false;
+  }
+  return true;
+}
+
 /** Whether a shape is that of ghost batches, or of several axes with an extent of 1. */
 function isGhostShape(dims: readonly number[]): boolean {
   return dims.length >= 3 && dims[0] === 1 && dims[1] === 1;
@@ -128,10 +143,7 @@ export async function judge(
       `${shape} can be a BatchNormalization's without gamma and beta, or a LayerNormalization's`,
     );
   }
-  const judged = nonNegative(flags).map((index) => variables[index]!);
-  for (const variable of judged) {
-    if (hasNegative(await variable.read())) return undefined;
-  }
+  if (!await isWithoutNegativeVariance(variables, flags)) return undefined;
   return {
     verdict: "recognized",
     reason: `${shape}, without a negative value where variances would be`,

@@ -24,6 +24,12 @@ Deno.test("loadKeras() reads paths, file URLs, bytes and maps", async () => {
       bytes,
       padded.subarray(3),
       new Map([["any name", bytes]]),
+      new Blob([bytes]),
+      new File([bytes], "model.h5"),
+      new Map<string, Blob | Uint8Array>([["a.json", new Blob(["{}"])], [
+        "b",
+        new Blob([bytes]),
+      ]]),
       new Map([["notes.txt", new Uint8Array([1])], ["model", bytes]]),
     ]
   ) {
@@ -61,16 +67,17 @@ Deno.test("loadKeras() says what it found instead of a Keras file", async () => 
   for (
     const [source, message] of [
       [fixtureUrl("missing.h5"), "there is no such file"],
-      [folder, "it is a directory, expected a file"],
+      [folder, "it is a directory, expected a file, or a directory with"],
+      [decodeURIComponent(folder.pathname), "it is a directory, expected"],
       [
         new Uint8Array(0),
         "Cannot load a Keras model from the bytes: it is empty",
       ],
       [
         text("hello"),
-        `expected HDF5 or a .keras archive, found bytes 68 65 6c 6c 6f ("hello")`,
+        `, JSON, found bytes 68 65 6c 6c 6f ("hello")`,
       ],
-      [text(`{"a": 1}`), ", JSON)"],
+      [text(`{"a": 1}`), "expected what get_weights() gives"],
       [text("<!DOCTYPE html>"), ", a web page)"],
       [
         text("version https://git-lfs.github.com/spec/v1"),
@@ -78,7 +85,11 @@ Deno.test("loadKeras() says what it found instead of a Keras file", async () => 
       ],
       [
         new Uint8Array([0x93, ...text("NUMPY"), 1, 0]),
-        ", a NumPy array)",
+        "expected a .npy header, it is truncated",
+      ],
+      [
+        new Map([["ckpt.data-00000-of-00001", text("hello")]]),
+        "it is a shard of a checkpoint, expected its index, ckpt.index",
       ],
       [new Map<string, Uint8Array>(), "the map has no files"],
       [
@@ -112,6 +123,7 @@ Deno.test("loadKeras() refuses other sources", async () => {
       [new ArrayBuffer(8), "from ArrayBuffer: expected a path"],
       [new ArrayBuffer(8), "wrap the buffer: new Uint8Array(buffer)"],
       [new Map([["a", "text"]]), "from a Map of string to string: expected"],
+      [new URLSearchParams(), "from URLSearchParams: expected a path"],
       [new Map([["a", new ArrayBuffer(8)]]), "wrap the buffer"],
       [new Map([[1, new Uint8Array(8)]]), "from a Map of number to Uint8Array"],
     ] as const
@@ -138,5 +150,15 @@ Deno.test("loadKeras() refuses URLs that it cannot read", async () => {
     ] as const
   ) {
     await assertRejects(() => loadKeras(source), FormatError, message);
+  }
+});
+
+Deno.test("loadKeras() reads HDF5 behind a user block", async () => {
+  const bytes = fixtureBytes(FILE);
+  for (const block of [512, 2048]) {
+    const padded = new Uint8Array(block + bytes.length);
+    padded.set(new TextEncoder().encode("somebody's own text"));
+    padded.set(bytes, block);
+    assertEquals(await keysOf(padded), KEYS);
   }
 });

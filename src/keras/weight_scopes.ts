@@ -91,7 +91,7 @@ export function hasStatistics({ roles }: Scope): boolean {
 }
 
 /** Which variables a scope has. */
-export function flagsOf({ roles }: Scope): WeightFlags {
+export function flagsOf({ roles }: Pick<Scope, "roles">): WeightFlags {
   return {
     scale: roles.has("gamma"),
     center: roles.has("beta"),

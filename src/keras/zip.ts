@@ -1,13 +1,18 @@
 /**
- * Zip archives in memory: the names of their members, and single members when
- * they are needed. This is the only file that knows fflate.
+ * Zip archives: the names of their members, and single members when they are
+ * needed; and new ones. This is the only file that knows fflate, which expands them.
+ *
+ * Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
  *
  * @module
  */
 
+import { crc32 } from "../crc32.ts";
 import { FormatError } from "../errors.ts";
+import { BytesFile, type SourceFile } from "./source_file.ts";
+import { readDirectory, type ZipMember } from "./zip_directory.ts";
 
-/** An archive. */
+/** An archive that is in memory. */
 export interface ZipArchive {
   /** The names of the members, in the archive's order. */
   readonly names: readonly string[];
@@ -15,31 +20,50 @@ export interface ZipArchive {
    * Expands one member.
    *
    * @throws {FormatError} If there is none of that name, or it is damaged,
-   * truncated or declares more than can be in it.
+   * truncated, encrypted or declares more than can be in it.
    */
   read(name: string): Uint8Array;
 }
 
-/** The part of fflate that is used, in fflate's own names. */
-interface ZipMember {
-  readonly name: string;
-  readonly size: number;
-  readonly originalSize: number;
-  readonly compression: number;
+/** An archive of which only what is needed is read. */
+export interface ZipFile {
+  /** The names of the members, in the archive's order. */
+  readonly names: readonly string[];
+  /** The bytes of a member when it is expanded, as it declares. */
+  sizeOf(name: string): number;
+  /**
+   * Expands the beginning of a member, without a check of the rest.
+   *
+   * @returns At most `length` bytes; fewer, if the member is shorter or what
+   * is looked at does not expand to so many.
+   *
+   * @throws {FormatError} As for `read`, as far as it is noticed.
+   */
+  head(name: string, length: number): Promise<Uint8Array>;
+  /** Expands one member; see {@linkcode ZipArchive.read}. */
+  read(name: string): Promise<Uint8Array>;
 }
+
+/** The part of fflate that is used, in fflate's own names. */
 interface Fflate {
-  unzipSync(
-    data: Uint8Array,
-    options: { filter: (member: ZipMember) => boolean },
-  ): Record<string, Uint8Array>;
+  inflateSync(data: Uint8Array, options: { out: Uint8Array }): Uint8Array;
+  zipSync(
+    members: Record<string, Uint8Array>,
+    options: { level: 0; mtime: Date },
+  ): Uint8Array;
+  Inflate: new (
+    ondata: (data: Uint8Array, final: boolean) => void,
+  ) => { push(data: Uint8Array, final: boolean): void };
 }
 
 /** Deflate makes at most this many bytes out of one. */
 const MAX_EXPANSION = 1032;
-/** The least bytes that a member takes in the directory. */
-const DIRECTORY_ENTRY = 46;
 const STORED = 0;
 const DEFLATED = 8;
+const ENCRYPTED = 1;
+
+const LOCAL_HEADER = 30;
+const LOCAL_SIGNATURE = 0x04034b50;
 
 /** Not written into the import itself, which Deno would fetch at once. */
 const PACKAGE = "npm:fflate@0.8.3";
@@ -55,80 +79,194 @@ async function load(): Promise<Fflate> {
   return await loading;
 }
 
-function unzip(
-  fflate: Fflate,
-  bytes: Uint8Array,
-  filter: (member: ZipMember) => boolean,
-): Record<string, Uint8Array> {
-  try {
-    return fflate.unzipSync(bytes, { filter });
-  } catch (cause) {
-    if (cause instanceof FormatError) throw cause;
-    throw new FormatError(
-      "Cannot read the zip archive: it is damaged or truncated",
-      { cause },
-    );
-  }
+function refuse(name: string, reason: string, options?: ErrorOptions): never {
+  throw new FormatError(
+    `Cannot read ${name} in the zip archive: ${reason}`,
+    options,
+  );
 }
 
-/** `./a\b` and `/a/b` name the member `a/b`. */
-function normalized(name: string): string {
-  return name.replaceAll("\\", "/").split("/")
-    .filter((part) => part !== "" && part !== ".").join("/");
-}
-
+/** Checks what a member declares, before anything is allocated for it. */
 function checkMember(member: ZipMember, archiveBytes: number): void {
-  const { name, size, originalSize, compression } = member;
-  const expected = compression === STORED
-    ? originalSize === size
-    : compression === DEFLATED && originalSize <= MAX_EXPANSION * size;
-  if (!expected || size > archiveBytes) {
-    throw new FormatError(
-      `Cannot read ${name} in the zip archive: it declares ${originalSize} bytes, stored in ${size} with method ${compression}`,
+  const { name, size, expandedSize, method, flags } = member;
+  if (flags & ENCRYPTED) refuse(name, "it is encrypted");
+  const isPossible = method === STORED
+    ? expandedSize === size
+    : method === DEFLATED && expandedSize <= MAX_EXPANSION * size;
+  if (!isPossible || size > archiveBytes) {
+    refuse(
+      name,
+      `it declares ${expandedSize} bytes, stored in ${size} with method ${method}`,
     );
   }
+}
+
+/** Where a member's bytes begin; its own header tells how long that is. */
+function dataOffset(member: ZipMember, header: Uint8Array): number {
+  const view = new DataView(header.buffer, header.byteOffset, header.length);
+  if (
+    header.length < LOCAL_HEADER || view.getUint32(0, true) !== LOCAL_SIGNATURE
+  ) {
+    refuse(member.name, "it is not where the archive's directory says");
+  }
+  const names = view.getUint16(26, true) + view.getUint16(28, true);
+  return member.offset + LOCAL_HEADER + names;
+}
+
+/** The bytes of a member, out of those that are stored. */
+function expand(
+  fflate: Fflate,
+  member: ZipMember,
+  stored: Uint8Array,
+): Uint8Array {
+  const { name, method, expandedSize } = member;
+  const data = method === STORED || stored.length === 0
+    ? stored
+    : inflate(fflate, member, stored);
+  if (data.length !== expandedSize) {
+    refuse(
+      name,
+      `expected ${expandedSize} bytes, got ${
+        data.length > expandedSize ? "more" : data.length
+      }, it is damaged or truncated`,
+    );
+  }
+  const checksum = crc32(data);
+  if (checksum !== member.crc32) {
+    const hex = (value: number) => value.toString(16).padStart(8, "0");
+    refuse(
+      name,
+      `expected the checksum ${hex(member.crc32)}, got ${
+        hex(checksum)
+      }, it is damaged`,
+    );
+  }
+  return data;
+}
+
+function inflate(
+  fflate: Fflate,
+  { name, expandedSize }: ZipMember,
+  stored: Uint8Array,
+): Uint8Array {
+  let out: Uint8Array;
+  try {
+    // One more, to notice what is longer than it declares. What does not fit
+    // is dropped.
+    out = new Uint8Array(expandedSize + 1);
+    return fflate.inflateSync(stored, { out });
+  } catch (cause) {
+    return refuse(name, "it is damaged or truncated", { cause });
+  }
+}
+
+/** How many stored bytes are looked at for a member's beginning; they can become 1 MB. */
+const HEAD_BYTES = 1024;
+
+function inflateHead(
+  fflate: Fflate,
+  { name }: ZipMember,
+  stored: Uint8Array,
+  length: number,
+): Uint8Array {
+  const head = new Uint8Array(length);
+  let filled = 0;
+  const stream = new fflate.Inflate((data) => {
+    const taken = data.subarray(0, length - filled);
+    head.set(taken, filled);
+    filled += taken.length;
+  });
+  try {
+    stream.push(stored, false);
+  } catch (cause) {
+    refuse(name, "it is damaged or truncated", { cause });
+  }
+  return head.subarray(0, filled);
+}
+
+function memberOf(
+  members: ReadonlyMap<string, ZipMember>,
+  name: string,
+  archiveBytes: number,
+): ZipMember {
+  const member = members.get(name);
+  if (!member) {
+    return refuse(
+      name,
+      `it has ${[...members.keys()].slice(0, 8).join(", ") || "no members"}`,
+    );
+  }
+  checkMember(member, archiveBytes);
+  return member;
 }
 
 /**
- * Opens an archive; the first call loads fflate.
+ * Opens an archive that is in memory; the first call loads fflate.
  *
- * @throws {FormatError} If its directory is damaged or truncated.
+ * @throws {FormatError} If its directory is damaged or truncated, has a name
+ * twice or one that leaves the archive, or members that overlap.
  */
 export async function openZip(bytes: Uint8Array): Promise<ZipArchive> {
   const fflate = await load();
-  const members = new Map<string, ZipMember>();
-  let left = Math.floor(bytes.length / DIRECTORY_ENTRY);
-  unzip(fflate, bytes, (member) => {
-    if (left-- === 0) {
-      throw new FormatError(
-        "Cannot read the zip archive: it declares more members than fit into it",
-      );
-    }
-    members.set(normalized(member.name), member);
-    return false;
-  });
+  const members = await readDirectory(new BytesFile("the archive", bytes));
   return {
     names: [...members.keys()],
     read(name) {
-      const wanted = members.get(name);
-      if (!wanted) {
-        throw new FormatError(
-          `Cannot read ${name} in the zip archive: it has ${
-            [...members.keys()].slice(0, 8).join(", ") || "no members"
-          }`,
-        );
-      }
-      checkMember(wanted, bytes.length);
-      const all = unzip(fflate, bytes, (member) => member.name === wanted.name);
-      const data = all[wanted.name];
-      if (data?.length !== wanted.originalSize) {
-        throw new FormatError(
-          `Cannot read ${name} in the zip archive: expected ${wanted.originalSize} bytes, got ${
-            data?.length ?? 0
-          }, it is truncated`,
-        );
-      }
-      return data;
+      const member = memberOf(members, name, bytes.length);
+      const header = bytes.subarray(
+        member.offset,
+        member.offset + LOCAL_HEADER,
+      );
+      const start = dataOffset(member, header);
+      const stored = bytes.subarray(start, start + member.size);
+      if (stored.length < member.size) refuse(name, "it is truncated");
+      return expand(fflate, member, stored);
     },
   };
+}
+
+/**
+ * Opens an archive of which parts can be read; the first call loads fflate.
+ *
+ * @throws {FormatError} As {@linkcode openZip}.
+ */
+export async function openZipFile(file: SourceFile): Promise<ZipFile> {
+  const fflate = await load();
+  const members = await readDirectory(file);
+  const start = async (member: ZipMember): Promise<number> =>
+    dataOffset(member, await file.read(member.offset, LOCAL_HEADER));
+  return {
+    names: [...members.keys()],
+    sizeOf: (name) => memberOf(members, name, file.size).expandedSize,
+    async head(name, length) {
+      const member = memberOf(members, name, file.size);
+      const isStored = member.method === STORED;
+      const wanted = Math.min(member.size, isStored ? length : HEAD_BYTES);
+      const stored = await file.read(await start(member), wanted);
+      return isStored || wanted === 0
+        ? stored
+        : inflateHead(fflate, member, stored, length);
+    },
+    async read(name) {
+      const member = memberOf(members, name, file.size);
+      const stored = await file.read(await start(member), member.size);
+      return expand(fflate, member, stored);
+    },
+  };
+}
+
+/** The first moment that the format has, so that the same members give the same bytes. */
+const TIME = new Date(1980, 0, 1);
+
+/**
+ * An archive of some members, stored as they are: float weights hardly
+ * compress.
+ *
+ * @param members The members by name.
+ */
+export async function writeZip(
+  members: ReadonlyMap<string, Uint8Array>,
+): Promise<Uint8Array> {
+  const { zipSync } = await load();
+  return zipSync(Object.fromEntries(members), { level: 0, mtime: TIME });
 }

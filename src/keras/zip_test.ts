@@ -1,7 +1,10 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import * as fc from "fast-check";
 import { zipSync } from "fflate";
 import { FormatError } from "../errors.ts";
-import { openZip } from "./zip.ts";
+import { BytesFile } from "./source_file.ts";
+import { arraysBytes } from "./testing/arrays.ts";
+import { openZip, openZipFile } from "./zip.ts";
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const encode = (value: string): Uint8Array => new TextEncoder().encode(value);
@@ -48,6 +51,9 @@ Deno.test("openZip() refuses a truncated archive", async () => {
   }
 });
 
+const LOCAL_HEADER = 30;
+const DIRECTORY_ENTRY = 46;
+
 /** The offset of the directory's entry of the first member. */
 function directoryOf(zip: Uint8Array): number {
   return new DataView(zip.buffer).getUint32(zip.length - 6, true);
@@ -84,4 +90,165 @@ Deno.test("an archive that declares more members than fit is refused", async () 
   const zip = zipSync({ a: encode("1") });
   new DataView(zip.buffer).setUint16(zip.length - 14, 0xffff, true);
   await assertRejects(() => openZip(zip), FormatError);
+});
+
+Deno.test("a damaged member is refused by its checksum", async () => {
+  for (const level of [0, 9] as const) {
+    const zip = zipSync({ a: encode("some content") }, { level });
+    const archive = await openZip(zip);
+    zip[LOCAL_HEADER + 1 + 4]! ^= 4;
+    assertThrows(() => archive.read("a"), FormatError, "it is damaged");
+  }
+  const zip = zipSync({ a: encode("some content") }, { level: 0 });
+  const archive = await openZip(zip);
+  zip[LOCAL_HEADER + 1]! ^= 1;
+  assertThrows(
+    () => archive.read("a"),
+    FormatError,
+    "expected the checksum",
+  );
+});
+
+/** Zeros, as few bytes as deflate can make of them, with a length that lies. */
+function bomb(declared: number): Uint8Array {
+  const zip = zipSync({ a: new Uint8Array(2 ** 20) }, { level: 9 });
+  new DataView(zip.buffer).setUint32(directoryOf(zip) + 24, declared, true);
+  return zip;
+}
+
+Deno.test("a member that expands to more than it declares is not kept", async () => {
+  const archive = await openZip(bomb(1000));
+  assertThrows(
+    () => archive.read("a"),
+    FormatError,
+    "expected 1000 bytes, got more",
+  );
+});
+
+Deno.test("members that share bytes are refused", async () => {
+  const zip = zipSync({ a: encode("1".repeat(99)), b: encode("2") }, {
+    level: 0,
+  });
+  const view = new DataView(zip.buffer);
+  const second = directoryOf(zip) + DIRECTORY_ENTRY + 1;
+  view.setUint32(second + 42, view.getUint32(second + 42, true) - 50, true);
+  await assertRejects(
+    () => openZip(zip),
+    FormatError,
+    "its members a and b overlap",
+  );
+});
+
+Deno.test("names that leave the archive, or stand twice, are refused", async () => {
+  for (const name of ["../a", "a/../../b", "a\\..\\b"]) {
+    await assertRejects(
+      () => openZip(zipSync({ [name]: encode("1") })),
+      FormatError,
+      "is outside of it",
+    );
+  }
+  await assertRejects(
+    () => openZip(zipSync({ "a": encode("1"), "./a": encode("2") })),
+    FormatError,
+    "it has a twice",
+  );
+});
+
+Deno.test("encrypted members and unknown methods are refused", async () => {
+  for (
+    const [offset, value, message] of [
+      [8, 1, "it is encrypted"],
+      [10, 12, "with method 12"],
+    ] as const
+  ) {
+    const zip = zipSync({ a: encode("1") }, { level: 0 });
+    new DataView(zip.buffer).setUint16(directoryOf(zip) + offset, value, true);
+    const archive = await openZip(zip);
+    assertThrows(() => archive.read("a"), FormatError, message);
+  }
+});
+
+Deno.test("folders are no members", async () => {
+  const { names } = await openZip(
+    zipSync({ "a/": new Uint8Array(), "a/b": encode("1") }),
+  );
+  assertEquals(names, ["a/b"]);
+});
+
+Deno.test("openZipFile() reads whole members and their heads", async () => {
+  const members = {
+    long: encode("0123456789".repeat(5000)),
+    empty: new Uint8Array(0),
+    short: encode("ab"),
+  };
+  for (const level of [0, 6] as const) {
+    const file = await openZipFile(
+      new BytesFile("x.zip", zipSync(members, { level })),
+    );
+    assertEquals(file.names, ["long", "empty", "short"]);
+    for (const [name, content] of Object.entries(members)) {
+      assertEquals(file.sizeOf(name), content.length);
+      assertEquals(await file.read(name), content);
+      assertEquals(await file.head(name, 128), content.subarray(0, 128));
+    }
+    await assertRejects(() => file.head("x", 1), FormatError, "it has long");
+  }
+});
+
+Deno.test("damaged archives never give anything but a FormatError or the content", async () => {
+  const content = encode("some content that repeats, some content");
+  const whole = zipSync({ a: content, b: content }, { level: 6 });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat({ max: whole.length - 1 }),
+      fc.integer({ min: 1, max: 255 }),
+      async (at, flip) => {
+        const zip = whole.slice();
+        zip[at]! ^= flip;
+        const read = async () => {
+          const file = await openZipFile(new BytesFile("x", zip));
+          for (const name of file.names) {
+            assertEquals(await file.read(name), content);
+          }
+        };
+        try {
+          await read();
+        } catch (error) {
+          assert(error instanceof FormatError, String(error));
+        }
+      },
+    ),
+    { numRuns: 500, seed: 3 },
+  );
+});
+
+Deno.test("the wide records are read, and refused where they are damaged", async () => {
+  const bytes = arraysBytes("zip64.npz");
+  assertEquals((await openZip(bytes)).names.length, 4);
+  const end = bytes.length - 22;
+  const end64 = end - 20 - 56;
+  for (
+    const [at, message] of [
+      [end - 20, "it is damaged or truncated"], // no locator
+      [end - 20 + 15, "it is damaged or truncated"], // its offset
+      [end64, "it is damaged or truncated"], // the signature
+      [end64 + 39, "it declares more members than fit into it"], // the count
+      [end64 + 47, "it is damaged or truncated"], // the directory's size
+      [end64 + 55, "it is damaged or truncated"], // its offset
+    ] as const
+  ) {
+    const damaged = bytes.slice();
+    damaged[at]! ^= 0x7f;
+    await assertRejects(() => openZip(damaged), FormatError, message);
+  }
+});
+
+Deno.test("one of several parts is refused", async () => {
+  const zip = zipSync({ a: encode("1") });
+  new DataView(zip.buffer).setUint16(zip.length - 18, 1, true);
+  await assertRejects(
+    () => openZip(zip),
+    FormatError,
+    "it is one of several parts",
+  );
 });

@@ -26,7 +26,7 @@ import {
   type JsonValue,
 } from "../layer/keras_object.ts";
 import type { Tensor } from "../tensor.ts";
-import { crc32 } from "./crc32.ts";
+import { crc32 } from "../crc32.ts";
 import {
   byteLength,
   bytesOf,

@@ -41,14 +41,17 @@ export interface RecordedCase {
   readonly kerasVersion: string | null;
   /** For weights only: the file with the whole model. */
   readonly weightsOf?: string;
+  /** For checkpoints: the files, and the model's configuration where it has one. */
+  readonly files?: readonly string[];
+  readonly model?: KerasConfig | null;
   readonly layers: RecordedLayer[];
 }
 
-const FOLDER = new URL("../../../testdata/keras/", import.meta.url);
+const TESTDATA = new URL("../../../testdata/", import.meta.url);
 
 /** The URL of a file of a case. */
-export function fixtureUrl(file: string): URL {
-  return new URL(file, FOLDER);
+export function fixtureUrl(file: string, folder = "keras"): URL {
+  return new URL(`${folder}/${file}`, TESTDATA);
 }
 
 /** The bytes of a file of a case. */
@@ -56,11 +59,11 @@ export function fixtureBytes(file: string): Uint8Array<ArrayBuffer> {
   return Deno.readFileSync(fixtureUrl(file));
 }
 
-/** All cases, by name. */
-export function recordedCases(): RecordedCase[] {
-  return [...Deno.readDirSync(FOLDER)].map(({ name }) => name)
+/** All cases of a folder of `testdata/`, by name. */
+export function recordedCases(folder = "keras"): RecordedCase[] {
+  return [...Deno.readDirSync(fixtureUrl("", folder))].map(({ name }) => name)
     .filter((name) => name.endsWith(".json")).sort()
-    .map((name) => JSON.parse(Deno.readTextFileSync(fixtureUrl(name))));
+    .map((name) => JSON.parse(Deno.readTextFileSync(fixtureUrl(name, folder))));
 }
 
 /** The tensor that a case holds. */

@@ -1,5 +1,5 @@
 /**
- * The checksum of saved states.
+ * The checksum of zip archives and of saved states.
  *
  * @module
  */

@@ -1,0 +1,109 @@
+/**
+ * `writeKeras`: BatchNormalization layers as a file that others read.
+ *
+ * @module
+ */
+
+import { OptionError } from "../errors.ts";
+import type { BatchNormalization } from "../layer/batch_normalization.ts";
+import { isObject } from "../layer/keras_object.ts";
+import { type WritableLayer, writableLayers } from "./writable.ts";
+import { writeJson } from "./write_json.ts";
+import { writeNpz } from "./write_npz.ts";
+import { writeSafetensors } from "./write_safetensors.ts";
+
+/**
+ * A format that {@linkcode writeKeras} writes:
+ *
+ * | | |
+ * |---|---|
+ * | `"npz"` | NumPy arrays by names such as `bn/gamma`, for `np.load` |
+ * | `"safetensors"` | the same, with the layers' configurations in the metadata |
+ * | `"json"` | lists of numbers by layer and name, for Python's `json.load` |
+ */
+export type WriteKerasFormat = "npz" | "safetensors" | "json";
+
+/** How {@linkcode writeKeras} writes. */
+export interface WriteKerasOptions {
+  /** The format. */
+  readonly format: WriteKerasFormat;
+}
+
+type Writer = (
+  layers: readonly WritableLayer[],
+) => Uint8Array | Promise<Uint8Array>;
+
+/** All formats; a new one is one line here and one in {@linkcode WriteKerasFormat}. */
+const WRITERS: Readonly<Record<WriteKerasFormat, Writer>> = {
+  npz: writeNpz,
+  safetensors: writeSafetensors,
+  json: writeJson,
+};
+
+// A Record, so that the compiler notices an option that is missing here.
+const KNOWN: Readonly<Record<keyof WriteKerasOptions, true>> = { format: true };
+
+function writerOf(options: WriteKerasOptions): Writer {
+  if (!isObject(options)) {
+    throw new OptionError(
+      "Cannot use the options of writeKeras: expected an object with a format",
+    );
+  }
+  for (const key of Object.keys(options)) {
+    if (!Object.hasOwn(KNOWN, key)) {
+      throw new OptionError(
+        `Cannot use the option "${key}" of writeKeras: expected ${
+          Object.keys(KNOWN).join(", ")
+        }`,
+      );
+    }
+  }
+  const { format } = options;
+  if (!Object.hasOwn(WRITERS, format)) {
+    throw new OptionError(
+      `Cannot use format "${format}": expected ${
+        Object.keys(WRITERS).map((name) => `"${name}"`).join(", ")
+      }`,
+    );
+  }
+  return WRITERS[format];
+}
+
+/**
+ * Writes BatchNormalization layers with their variables, without loss.
+ *
+ * The same layers give the same bytes. What a format does not hold, the
+ * reader must be told: `.npz` and JSON have variables only, so that
+ * `loadKeras` needs epsilon, momentum and axis in its option `layers` or
+ * `config` if they are not Keras' defaults; with JSON it needs the dtype too,
+ * if it is not float32.
+ *
+ * @param layers The layers by name, such as `loadKeras` gives them; a name can
+ * have parts, joined with `/`.
+ * @param options The format.
+ * @returns The bytes of the file.
+ *
+ * @throws {OptionError} If an option is unknown, there are no layers, a name
+ * is one that files cannot hold, or a layer has no variables yet.
+ *
+ * @example Write a layer for NumPy
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { loadKeras, writeKeras } from "@evenkeel/evenkeel";
+ *
+ * const model = await loadKeras("testdata/keras/tfk_sequential.h5");
+ * const bytes = await writeKeras(model.batchNormalizations, { format: "npz" });
+ * const again = await loadKeras(bytes);
+ * assertEquals(
+ *   again.batchNormalizations.get("batch_normalization")!.getWeights(),
+ *   model.batchNormalizations.get("batch_normalization")!.getWeights(),
+ * );
+ * ```
+ */
+export async function writeKeras(
+  layers: ReadonlyMap<string, BatchNormalization>,
+  options: WriteKerasOptions,
+): Promise<Uint8Array> {
+  const write = writerOf(options);
+  return await write(writableLayers(layers));
+}
