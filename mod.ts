@@ -72,6 +72,8 @@ export { RandomGenerator } from "./src/layer/random.ts";
 export type { WeightName } from "./src/layer/weights.ts";
 export { loadKeras } from "./src/keras/load.ts";
 export type { KerasSource } from "./src/keras/source.ts";
+export { writeKeras } from "./src/keras/write.ts";
+export type { WriteKerasFormat, WriteKerasOptions } from "./src/keras/write.ts";
 export type {
   KerasFormat,
   KerasLayer,
@@ -80,9 +82,23 @@ export type {
   LoadKerasOptions,
 } from "./src/keras/types.ts";
 export { buildOnnx } from "./src/onnx/build.ts";
-export type { BuildOnnxOptions, OnnxForm } from "./src/onnx/build_options.ts";
+export type {
+  BuildOnnxOptions,
+  OnnxForm,
+  OnnxState,
+} from "./src/onnx/build_options.ts";
+export {
+  buildOnnxGradient,
+  type BuildOnnxGradientOptions,
+} from "./src/onnx/build_gradient.ts";
+export { buildOnnxTraining } from "./src/onnx/training_info.ts";
+export type {
+  BuildOnnxTrainingOptions,
+  OnnxLoss,
+} from "./src/onnx/training_info_options.ts";
 export {
   type OnnxBatchNormalization,
+  type OnnxInput,
   OnnxModel,
   openOnnx,
   type OpenOnnxOptions,
@@ -92,6 +108,7 @@ export type {
   ExternalDataSource,
 } from "./src/onnx/external_data.ts";
 export { externalFiles } from "./src/onnx/external_files.ts";
+export type { FoldedNode, FoldResult, KeptNode } from "./src/onnx/fold.ts";
 export type { Role } from "./src/onnx/find.ts";
 export type {
   ToInferenceOptions,
@@ -122,17 +139,20 @@ export type { Round } from "./src/training/rounding.ts";
 export type { AdamOptions } from "./src/training/adam.ts";
 export type { SGDOptions } from "./src/training/sgd.ts";
 export type { RMSpropOptions } from "./src/training/rmsprop.ts";
+export {
+  OnnxTrainer,
+  type OnnxTrainerOptions,
+} from "./src/training/onnx_trainer.ts";
+export type { Feed, OnnxRunner } from "./src/training/onnx_runner.ts";
 export { recalibrate } from "./src/training/recalibrate.ts";
 export type {
   Batch,
   Batches,
-  Feed,
   LayerShift,
   RecalibrateMode,
   RecalibrateOptions,
   RecalibrateProgress,
   RecalibrateReport,
-  Runner,
 } from "./src/training/recalibrate_options.ts";
 export type { OnnxTensor } from "./src/onnx/tensor_view.ts";
 export type { OnnxData, OnnxType } from "./src/onnx/element_types.ts";

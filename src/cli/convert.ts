@@ -167,7 +167,7 @@ async function run(args: Arguments, terminal: Terminal): Promise<number> {
 /** The `convert` sub-command. */
 export const convert: Command = {
   name: "convert",
-  summary: "Writes a BatchNormalization layer of a Keras file as an ONNX model",
+  summary: "Writes a Keras file's BatchNormalization layer as an ONNX model",
   positionals: ["FILE"],
   options: {
     output: {

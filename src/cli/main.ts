@@ -1,6 +1,6 @@
 /**
  * The `evenkeel` command: Keras BatchNormalization layers listed, verified
- * and converted.
+ * and converted, and those of ONNX models changed.
  *
  * @module
  */
@@ -15,18 +15,26 @@ import {
   UsageError,
 } from "./command.ts";
 import { convert } from "./convert.ts";
+import { fold } from "./fold.ts";
 import { inspect } from "./inspect.ts";
+import { recalibrate } from "./recalibrate.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 import { verify } from "./verify.ts";
 
-const COMMANDS: readonly Command[] = [inspect, verify, convert];
+const COMMANDS: readonly Command[] = [
+  inspect,
+  verify,
+  convert,
+  fold,
+  recalibrate,
+];
 
 function overview(): string {
   const width = Math.max(...COMMANDS.map(({ name }) => name.length));
   return [
     "evenkeel COMMAND [options]",
     "",
-    "Runs and converts Keras BatchNormalization layers.",
+    "Keras BatchNormalization layers, and those of ONNX models.",
     "",
     "Commands:",
     ...COMMANDS.map(({ name, summary }) =>

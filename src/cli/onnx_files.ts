@@ -44,7 +44,10 @@ export async function openOnnxFile(
     return { model: openOnnx(bytes, { externalData }), bytes };
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
-    throw new FormatError(`${path}: ${error.message}`, { cause: error });
+    throw new FormatError(
+      `${path} is no ONNX model, or damaged: ${error.message}`,
+      { cause: error },
+    );
   }
 }
 
@@ -99,6 +102,47 @@ async function copyExternal(from: string, to: string): Promise<void> {
 }
 
 /**
+ * The path of a file of external data; undefined if there is none.
+ *
+ * @throws {FormatError} If it is not in the model's folder.
+ */
+async function locate(
+  model: string,
+  location: string,
+): Promise<string | undefined> {
+  let parts: string[];
+  try {
+    parts = checkLocation(location);
+  } catch (error) {
+    if (!(error instanceof EvenkeelError)) throw error;
+    throw new FormatError(`${model}: ${error.message}`, { cause: error });
+  }
+  const path = join(dirname(model), ...parts);
+  if (!await exists(path)) return undefined;
+  if (await isInside(path, dirname(model))) return path;
+  throw new FormatError(
+    `${model}: its external data is in "${location}", a link that leads out of the model's folder`,
+  );
+}
+
+/**
+ * The whole files of a model's external data, as onnxruntime takes them.
+ *
+ * @throws {FormatError} If one is not in the model's folder.
+ */
+export async function readExternal(
+  model: string,
+  locations: readonly string[],
+): Promise<Map<string, Uint8Array>> {
+  const files = new Map<string, Uint8Array>();
+  for (const location of locations) {
+    const path = await locate(model, location);
+    if (path !== undefined) files.set(location, await readFile(path));
+  }
+  return files;
+}
+
+/**
  * Writes a model, and copies the external data that it needs if it goes to
  * another folder than the one it came from. Data first: a model is never
  * there without it.
@@ -106,6 +150,7 @@ async function copyExternal(from: string, to: string): Promise<void> {
  * @param input The file that the model came from.
  * @param output The file to write.
  * @param pieces The model.
+ * @param locations Where it says that its external data is.
  *
  * @throws {EvenkeelError} If something cannot be written, or external data
  * would replace another file.
@@ -117,22 +162,10 @@ export async function writeOnnx(
   locations: readonly string[],
 ): Promise<void> {
   for (const location of locations) {
-    let parts: string[];
-    try {
-      parts = checkLocation(location);
-    } catch (error) {
-      if (!(error instanceof EvenkeelError)) throw error;
-      throw new FormatError(`${input}: ${error.message}`, { cause: error });
+    const from = await locate(input, location);
+    if (from !== undefined) {
+      await copyExternal(from, join(dirname(output), location));
     }
-    const from = join(dirname(input), ...parts);
-    const to = join(dirname(output), ...parts);
-    if (!await exists(from)) continue;
-    if (!await isInside(from, dirname(input))) {
-      throw new FormatError(
-        `${input}: its external data is in "${location}", a link that leads out of the model's folder`,
-      );
-    }
-    await copyExternal(from, to);
   }
   await writeWhole(output, pieces);
 }

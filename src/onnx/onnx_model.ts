@@ -7,8 +7,10 @@
 import { OptionError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { Edits } from "./edit.ts";
+import { elementTypeOf, type OnnxType } from "./element_types.ts";
 import { externalDataOf, type ExternalDataSource } from "./external_data.ts";
 import { type FoundNode, type Role, ROLES } from "./find.ts";
+import { foldNodes, type FoldResult } from "./fold.ts";
 import {
   modelToInference,
   modelToTraining,
@@ -25,6 +27,19 @@ export interface OpenOnnxOptions {
    * the model gives; or a function that reads a part of one.
    */
   readonly externalData?: ExternalDataSource;
+}
+
+/** An input that a model must be fed. */
+export interface OnnxInput {
+  /** Its name. */
+  readonly name: string;
+  /** The element type; undefined if it is not a number of 8 to 64 bits. */
+  readonly type: OnnxType | undefined;
+  /**
+   * The extents: numbers, names of those that vary, or null; undefined if not
+   * even the rank is told.
+   */
+  readonly shape: readonly (number | string | null)[] | undefined;
 }
 
 /** One BatchNormalization of a model. */
@@ -110,6 +125,18 @@ export class OnnxModel {
   /** The version of ONNX' own operators in the main graph. */
   get opset(): number {
     return this.#open.scopes.main.opset;
+  }
+
+  /** The inputs of the model, without those that have a value in the file. */
+  get inputs(): readonly OnnxInput[] {
+    const { inputs, initializers } = this.#open.view.graph;
+    return inputs.filter(({ name }) => !initializers.has(name)).map((
+      { name, elemType, shape },
+    ) => ({
+      name,
+      type: elemType === undefined ? undefined : elementTypeOf(elemType)?.name,
+      shape,
+    }));
   }
 
   /**
@@ -230,6 +257,34 @@ export class OnnxModel {
    */
   toTraining(options: ToTrainingOptions = {}): Uint8Array<ArrayBuffer> {
     return modelToTraining(this.#open, options).finish();
+  }
+
+  /**
+   * The model with every BatchNormalization folded into a neighbour that can
+   * take it: a Conv, ConvTranspose, Gemm or MatMul with constant weights
+   * before it, or a Conv, Gemm or MatMul after it.
+   *
+   * New weights are computed in float64 and rounded once. The names of the
+   * model's outputs stay, and so do all other nodes.
+   *
+   * @returns The new file, and for each BatchNormalization where it went or
+   * why it stays.
+   *
+   * @throws {FormatError} If external data that is needed cannot be read.
+   *
+   * @example Usage
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { BatchNormalization, buildOnnx, openOnnx } from "@evenkeel/evenkeel";
+   *
+   * const layer = new BatchNormalization({ name: "bn" });
+   * const { folded, kept } = openOnnx(buildOnnx(layer, { inputShape: [null, 3] })).fold();
+   * assertEquals(folded, []);
+   * assertEquals(kept[0]!.name, "bn"); // kept[0].reason says why
+   * ```
+   */
+  fold(): FoldResult {
+    return foldNodes(this.#open);
   }
 
   #edit(updates: NodeUpdates): Edits {
