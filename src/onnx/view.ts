@@ -486,7 +486,7 @@ function decodeTrainingInfo(
 /**
  * Decodes an ONNX file.
  *
- * @param bytes The file; it must not change while the view is used.
+ * @param file Its bytes; they must not change while the view is used.
  * @returns The view.
  *
  * @throws {FormatError} If it is no ONNX model, truncated or damaged.
@@ -504,10 +504,12 @@ function decodeTrainingInfo(
  * assertEquals(model.opsets.get(""), 15);
  * ```
  */
-export function viewModel(bytes: Uint8Array): ModelView {
-  if (!(bytes instanceof Uint8Array)) {
+export function viewModel(file: Uint8Array): ModelView {
+  if (!(file instanceof Uint8Array)) {
     fail("expected its bytes as a Uint8Array");
   }
+  // Node's Buffer is a Uint8Array whose slice does not copy.
+  const bytes = new Uint8Array(file.buffer, file.byteOffset, file.length);
   const place: Place = {
     parent: undefined,
     start: 0,
