@@ -74,6 +74,13 @@ export { loadKeras } from "./src/keras/load.ts";
 export type { KerasSource } from "./src/keras/source.ts";
 export { writeKeras } from "./src/keras/write.ts";
 export type { WriteKerasFormat, WriteKerasOptions } from "./src/keras/write.ts";
+export { writeTfjs } from "./src/keras/write_tfjs.ts";
+export type { InputShape, WriteModelOptions } from "./src/keras/write_model.ts";
+export {
+  type ReplaceSource,
+  replaceWeights,
+  type ReplaceWeightsOptions,
+} from "./src/keras/replace_weights.ts";
 export type {
   KerasFormat,
   KerasLayer,
@@ -166,3 +173,7 @@ export {
   TrainingState,
   type TrainingStateOptions,
 } from "./src/training/training_state.ts";
+export type {
+  StateOnnxOptions,
+  UpdateOnnxOptions,
+} from "./src/training/state_onnx.ts";

@@ -212,6 +212,13 @@ export function sameDims(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((extent, d) => extent === b[d]);
 }
 
+/** The bytes of an array, not copied: little-endian on every engine that can run our kernels. */
+export function byteView(
+  { buffer, byteOffset, byteLength }: ArrayBufferView,
+): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
 /**
  * A tensor of another element type, rounded once to nearest, ties to even;
  * the tensor itself where the type is the same already.

@@ -9,8 +9,10 @@ import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { isObject } from "../layer/keras_object.ts";
 import { type WritableLayer, writableLayers } from "./writable.ts";
 import { writeJson } from "./write_json.ts";
+import { writeKerasArchive } from "./write_keras_archive.ts";
 import { writeNpz } from "./write_npz.ts";
 import { writeSafetensors } from "./write_safetensors.ts";
+import { writeWeightsH5 } from "./write_weights_h5.ts";
 
 /**
  * A format that {@linkcode writeKeras} writes:
@@ -20,8 +22,15 @@ import { writeSafetensors } from "./write_safetensors.ts";
  * | `"npz"` | NumPy arrays by names such as `bn/gamma`, for `np.load` |
  * | `"safetensors"` | the same, with the layers' configurations in the metadata |
  * | `"json"` | lists of numbers by layer and name, for Python's `json.load` |
+ * | `"keras"` | a model of these layers, for `keras.models.load_model` |
+ * | `"weights.h5"` | that model's weights only, for `model.load_weights` |
  */
-export type WriteKerasFormat = "npz" | "safetensors" | "json";
+export type WriteKerasFormat =
+  | "npz"
+  | "safetensors"
+  | "json"
+  | "keras"
+  | "weights.h5";
 
 /** How {@linkcode writeKeras} writes. */
 export interface WriteKerasOptions {
@@ -38,6 +47,8 @@ const WRITERS: Readonly<Record<WriteKerasFormat, Writer>> = {
   npz: writeNpz,
   safetensors: writeSafetensors,
   json: writeJson,
+  keras: (layers) => writeKerasArchive(layers),
+  "weights.h5": (layers) => writeWeightsH5(layers),
 };
 
 // A Record, so that the compiler notices an option that is missing here.

@@ -5,6 +5,13 @@
  */
 
 import { EvenkeelError } from "../errors.ts";
+import {
+  castTensor,
+  type ElementType,
+  isElementType,
+  type Tensor,
+} from "../tensor.ts";
+import { elementTypeOf, type OnnxType } from "./element_types.ts";
 import type { ExternalData } from "./external_data.ts";
 import { nodeName, type Scope, type Value, valueOf } from "./scopes.ts";
 import { type OnnxTensor, readTensor, type TensorView } from "./tensor_view.ts";
@@ -209,7 +216,7 @@ export function tryConstant(
   external: ExternalData | undefined,
 ):
   | { readonly constant: Constant; readonly tensor: OnnxTensor }
-  | { readonly constant?: undefined; readonly reason: string } {
+  | NoConstant {
   const { constant, reason } = traceConstant(scope, name);
   if (!constant) return { reason };
   try {
@@ -218,4 +225,43 @@ export function tryConstant(
     if (!(error instanceof EvenkeelError)) throw error;
     return { reason: error.message };
   }
+}
+
+/** Why a value is no constant, or none that can be used. */
+export interface NoConstant {
+  readonly constant?: undefined;
+  readonly tensor?: undefined;
+  readonly reason: string;
+}
+
+/** A constant of floating point numbers as a node sees it: cast as the model casts it. */
+export interface FloatConstant {
+  readonly constant: Constant;
+  readonly tensor: Tensor;
+  readonly reason?: undefined;
+}
+
+/** The element type of ours that a type is. */
+function floatType(type: OnnxType | undefined): ElementType | undefined {
+  return isElementType(type) ? type : undefined;
+}
+
+/** The floating point constant that a node's input is, or why it is none. */
+export function floatConstant(
+  scope: Scope,
+  input: string,
+  external: ExternalData | undefined,
+): FloatConstant | NoConstant {
+  const found = tryConstant(scope, input, external);
+  if (!found.constant) return found;
+  const { constant, tensor: { type: code, dims, data } } = found;
+  const type = floatType(code);
+  let tensor = type && { type, dims, data: data as Tensor["data"] };
+  for (const cast of constant.casts) {
+    const to = floatType(elementTypeOf(cast)?.name);
+    tensor = tensor && to && castTensor(tensor, to);
+  }
+  return tensor
+    ? { constant, tensor }
+    : { reason: `${constant.words} has no floating point numbers` };
 }

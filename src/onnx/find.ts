@@ -6,12 +6,13 @@
  * @module
  */
 
-import { castTensor, type ElementType, type Tensor } from "../tensor.ts";
-import { type Constant, tryConstant } from "./constants.ts";
-import { elementTypeOf, type OnnxType } from "./element_types.ts";
+import {
+  type FloatConstant,
+  floatConstant,
+  type NoConstant,
+} from "./constants.ts";
 import type { ExternalData } from "./external_data.ts";
 import { nodeName, type Scope, type Scopes } from "./scopes.ts";
-import type { OnnxTensor } from "./tensor_view.ts";
 import type { NodeView } from "./view.ts";
 
 /** A vector of a BatchNormalization: `scale`, `B`, `input_mean`, `input_var` in ONNX. */
@@ -20,18 +21,8 @@ export type Role = "gamma" | "beta" | "mean" | "variance";
 /** The vectors in the order of the operator's inputs. */
 export const ROLES: readonly Role[] = ["gamma", "beta", "mean", "variance"];
 
-/** One vector of a BatchNormalization. */
-export type Parameter =
-  | {
-    readonly tensor: Tensor;
-    readonly constant: Constant;
-    readonly reason?: undefined;
-  }
-  | {
-    readonly tensor?: undefined;
-    readonly constant?: undefined;
-    readonly reason: string;
-  };
+/** One vector of a BatchNormalization, or why it is not known. */
+export type Parameter = FloatConstant | NoConstant;
 
 /** A BatchNormalization of a model, and where it stands. */
 export interface FoundNode {
@@ -83,39 +74,14 @@ export function isTraining(node: NodeView, opset: number): boolean {
   return !flag(node, "is_test", false);
 }
 
-/** Whether elements of a type can be a vector of a BatchNormalization. */
-function isFloat(type: OnnxType): type is ElementType {
-  return type === "float32" || type === "float64" || type === "float16" ||
-    type === "bfloat16";
-}
-
-function castAll(
-  { type, dims, data }: OnnxTensor,
-  casts: readonly number[],
-): Tensor | undefined {
-  if (!isFloat(type)) return undefined;
-  let tensor: Tensor = { type, dims, data: data as Tensor["data"] };
-  for (const code of casts) {
-    const to = elementTypeOf(code)?.name;
-    if (to === undefined || !isFloat(to)) return undefined;
-    tensor = castTensor(tensor, to);
-  }
-  return tensor;
-}
-
 function parameterOf(
   scope: Scope,
   input: string,
   external: ExternalData | undefined,
 ): Parameter {
-  if (input === "") return { reason: "the node has no such input" };
-  const found = tryConstant(scope, input, external);
-  if (!found.constant) return { reason: found.reason };
-  const { constant } = found;
-  const tensor = castAll(found.tensor, constant.casts);
-  return tensor
-    ? { tensor, constant }
-    : { reason: `${constant.words} has no floating point numbers` };
+  return input === ""
+    ? { reason: "the node has no such input" }
+    : floatConstant(scope, input, external);
 }
 
 function findNode(

@@ -4,9 +4,13 @@
  * @module
  */
 
-import { castTensor, type ElementType, type Tensor } from "../tensor.ts";
-import { type Constant, traceConstant, tryConstant } from "./constants.ts";
-import { elementTypeOf, type OnnxType } from "./element_types.ts";
+import {
+  type Constant,
+  type FloatConstant,
+  floatConstant,
+  traceConstant,
+  tryConstant,
+} from "./constants.ts";
 import type { OpenModel } from "./open.ts";
 import type { Scope } from "./scopes.ts";
 import { CONSTANT_IR_VERSION } from "./versions.ts";
@@ -14,19 +18,6 @@ import { CONSTANT_IR_VERSION } from "./versions.ts";
 /** Why something cannot be folded. */
 export interface Refused {
   readonly reason: string;
-}
-
-/** A constant as a node sees it: cast as the model casts it. */
-export interface FloatConstant {
-  readonly constant: Constant;
-  readonly tensor: Tensor;
-}
-
-function floatType(type: OnnxType | undefined): ElementType | undefined {
-  return type === "float32" || type === "float64" || type === "float16" ||
-      type === "bfloat16"
-    ? type
-    : undefined;
 }
 
 /**
@@ -43,26 +34,16 @@ export function changeableReason(
     : undefined;
 }
 
-/** The floating point constant that a node's input is, or why it is none. */
-export function floatConstant(
+/** The floating point constant that a node's input is in every run, or why it is none. */
+export function fixedConstant(
   open: OpenModel,
   scope: Scope,
   input: string,
 ): FloatConstant | Refused {
-  const found = tryConstant(scope, input, open.external);
-  if (!found.constant) return { reason: found.reason };
-  const { constant, tensor: { type: code, dims, data } } = found;
-  const reason = changeableReason(open, constant);
-  if (reason !== undefined) return { reason };
-  const type = floatType(code);
-  let tensor = type && { type, dims, data: data as Tensor["data"] };
-  for (const cast of constant.casts) {
-    const to = floatType(elementTypeOf(cast)?.name);
-    tensor = tensor && to && castTensor(tensor, to);
-  }
-  return tensor
-    ? { constant, tensor }
-    : { reason: `${constant.words} has no floating point numbers` };
+  const found = floatConstant(scope, input, open.external);
+  if (!found.constant) return found;
+  const reason = changeableReason(open, found.constant);
+  return reason === undefined ? found : { reason };
 }
 
 /** The rank of a constant, which is not read; undefined if it is none. */

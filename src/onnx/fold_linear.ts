@@ -8,11 +8,8 @@
  * @module
  */
 
-import {
-  type FloatConstant,
-  floatConstant,
-  type Refused,
-} from "./fold_constants.ts";
+import type { FloatConstant } from "./constants.ts";
+import { fixedConstant, type Refused } from "./fold_constants.ts";
 import type { OpenModel } from "./open.ts";
 import { nodeName, type Scope } from "./scopes.ts";
 import type { NodeView } from "./view.ts";
@@ -224,7 +221,7 @@ export function linearOf(
       return refuse(`has the attribute ${name} from its function's call`);
     }
   }
-  const weight = floatConstant(open, scope, inputs[WEIGHT] ?? "");
+  const weight = fixedConstant(open, scope, inputs[WEIGHT] ?? "");
   if ("reason" in weight) {
     return refuse(`has no constant weight: ${weight.reason}`);
   }
@@ -234,7 +231,7 @@ export function linearOf(
   if (!form) return refuse(`has a weight of shape [${weight.tensor.dims}]`);
   const biasPosition = opType === "MatMul" ? undefined : 2;
   const biasName = biasPosition && inputs[biasPosition];
-  const bias = biasName ? floatConstant(open, scope, biasName) : undefined;
+  const bias = biasName ? fixedConstant(open, scope, biasName) : undefined;
   if (bias && "reason" in bias) {
     return refuse(`has no constant bias: ${bias.reason}`);
   }

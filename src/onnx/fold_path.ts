@@ -8,7 +8,7 @@
  */
 
 import { type Axis, axisBefore, axisBehind, isMover } from "./fold_axes.ts";
-import { constantRank, floatConstant, type Refused } from "./fold_constants.ts";
+import { constantRank, fixedConstant, type Refused } from "./fold_constants.ts";
 import { BROADCAST_OPSET, DATA, isLinear, type Linear } from "./fold_linear.ts";
 import { rankOf } from "./fold_shapes.ts";
 import type { Adder } from "./fold_target.ts";
@@ -85,7 +85,7 @@ function adderOf(
   position: number,
   { axis, rank }: Axis,
 ): Adder | Refused {
-  const constant = floatConstant(open, scope, node.inputs[position] ?? "");
+  const constant = fixedConstant(open, scope, node.inputs[position] ?? "");
   if ("reason" in constant) {
     return {
       reason: `${called(scope, node)} adds no constant: ${constant.reason}`,

@@ -19,7 +19,8 @@
 
 import { type Tensor, tensorLike, widen } from "../tensor.ts";
 import { type Affine, compose, hasNoShift, unchanged } from "./fold_affine.ts";
-import type { FloatConstant, Refused } from "./fold_constants.ts";
+import type { FloatConstant } from "./constants.ts";
+import type { Refused } from "./fold_constants.ts";
 import type { Linear } from "./fold_linear.ts";
 import type { NodeView } from "./view.ts";
 

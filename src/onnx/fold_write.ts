@@ -9,7 +9,7 @@ import { writeNumber } from "./attributes.ts";
 import type { Constant } from "./constants.ts";
 import { type Edits, encodeFields } from "./edit.ts";
 import { ROLES } from "./find.ts";
-import type { FloatConstant } from "./fold_constants.ts";
+import type { FloatConstant } from "./constants.ts";
 import { BROADCAST_OPSET, WEIGHT } from "./fold_linear.ts";
 import type { FoldPlan } from "./fold_plan.ts";
 import type { Target, Weights } from "./fold_target.ts";

@@ -262,15 +262,22 @@ export class OnnxModel {
   /**
    * The model with every BatchNormalization folded into a neighbour that can
    * take it: a Conv, ConvTranspose, Gemm or MatMul with constant weights
-   * before it, or a Conv, Gemm or MatMul after it.
+   * before it, or else a Conv without padding, Gemm or MatMul after it;
+   * through nodes that only move elements, and through Adds of a constant
+   * before it.
    *
-   * New weights are computed in float64 and rounded once. The names of the
-   * model's outputs stay, and so do all other nodes.
+   * New weights are computed in float64 and rounded once to the old ones'
+   * type; of weights that others read too, the node gets a copy. Constants
+   * that nothing reads any more go. Initializers that a caller may feed (graph
+   * inputs, since version 4 of the format) do not take part. The names of the
+   * model's outputs stay.
+   *
+   * Each output stays within the rounding error of its own sum: to first
+   * order `4 n u` times the sum of its terms' magnitudes, with n roundings per
+   * term and u = 2^-24 for float32.
    *
    * @returns The new file, and for each BatchNormalization where it went or
    * why it stays.
-   *
-   * @throws {FormatError} If external data that is needed cannot be read.
    *
    * @example Usage
    * ```ts

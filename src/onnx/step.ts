@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Tensor } from "../tensor.ts";
+import { byteView, type Tensor } from "../tensor.ts";
 import { type AttributeProto, DataType, type TensorProto } from "./model.ts";
 
 /**
@@ -22,18 +22,13 @@ export interface Step {
   readonly docString?: string | undefined;
 }
 
-function bytesOf(data: ArrayBufferView): Uint8Array {
-  // ONNX is little-endian, and so is every engine that can run our kernels.
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-}
-
 /** A constant that is a list of integers, such as a shape. */
 export function integers(name: string, values: readonly number[]): TensorProto {
   return {
     name,
     dims: [values.length],
     dataType: DataType.int64,
-    rawData: bytesOf(BigInt64Array.from(values, BigInt)),
+    rawData: byteView(BigInt64Array.from(values, BigInt)),
   };
 }
 
@@ -42,7 +37,7 @@ export function constant(
   name: string,
   { type, dims, data }: Tensor,
 ): TensorProto {
-  return { name, dims, dataType: DataType[type], rawData: bytesOf(data) };
+  return { name, dims, dataType: DataType[type], rawData: byteView(data) };
 }
 
 /** A conversion of the element type. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Tensor } from "../tensor.ts";
+import { byteView, type Tensor } from "../tensor.ts";
 import type { Constant } from "./constants.ts";
 import { type Edits, encodeFields } from "./edit.ts";
 import { elementTypeOf } from "./element_types.ts";
@@ -43,10 +43,6 @@ const GRAPH_INITIALIZER = 5;
 const GRAPH_NODE = 1;
 const FUNCTION_NODE = 7;
 
-function bytesOf({ data }: Tensor): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-}
-
 /** Whether a value is what a node passes on unchanged: Identity, or a call to its function. */
 function isPassedOn(
   { origin, scope }: Value,
@@ -75,7 +71,7 @@ function isPrivate(writes: readonly ConstantWrite[]): boolean {
 
 /** The elements as the typed field of `TensorProto` that a type has. */
 function typedField(number: number, tensor: Tensor): Uint8Array {
-  const bytes = bytesOf(tensor);
+  const bytes = byteView(tensor.data);
   return encodeFields((writer) => {
     if (tensor.type === "float32" || tensor.type === "float64") {
       // Packed numbers are their little-endian bytes.
@@ -108,7 +104,7 @@ export function rewriteTensor(
   const content = isTyped
     ? typedField(number, tensor)
     : encodeFields((writer) =>
-      writer.bytes(TensorField.rawData, bytesOf(tensor))
+      writer.bytes(TensorField.rawData, byteView(tensor.data))
     );
   if (!first) {
     edits.append(place, content);
@@ -120,7 +116,9 @@ export function rewriteTensor(
 
 /** Whether two tensors have the same bits. */
 export function hasBits(a: Tensor, b: Tensor): boolean {
-  const [left, right] = [bytesOf(a), bytesOf(b)];
+  // Folding gives back the tensor itself where nothing changed.
+  if (a === b) return true;
+  const [left, right] = [byteView(a.data), byteView(b.data)];
   return a.type === b.type && left.length === right.length &&
     left.every((byte, i) => byte === right[i]);
 }

@@ -13,6 +13,15 @@ import { checkTensor } from "../layer/input_spec.ts";
 import type { JsonObject } from "../layer/keras_object.ts";
 import { encodeInto, sameDims, type Tensor } from "../tensor.ts";
 import type { Optimizer } from "./optimizer.ts";
+import {
+  adoptVariables,
+  stateInOnnx,
+  type StateOnnxOptions,
+  stateToOnnx,
+  updateFromLayer,
+  type UpdateOnnxOptions,
+} from "./state_onnx.ts";
+import { openOnnx } from "../onnx/onnx_model.ts";
 import { loadState, saveState, type StateContents } from "./saved_state.ts";
 import {
   decodeBytes,
@@ -293,29 +302,13 @@ export class TrainingState {
    */
   applyTo(layer: BatchNormalization, options: ApplyOptions = {}): void {
     const { movingMean, movingVariance, effectiveEpsilon } = layer;
-    const { count } = this;
-    if (!this.#moments || !this.#extents || count === 0) {
-      throw new OptionError(
-        `Cannot apply a training state to layer "${layer.name}": it holds no data, add a batch first`,
-      );
-    }
-    if (!sameDims(essential(this.#extents), essential(movingMean.dims))) {
+    const what = `apply a training state to layer "${layer.name}"`;
+    const { mean, variance } = this.#statistics(what, options.unbiased);
+    if (!sameDims(essential(this.#extents!), essential(movingMean.dims))) {
       throw new ShapeError(
-        `Cannot apply a training state to layer "${layer.name}": expected channels of shape [${
+        `Cannot ${what}: expected channels of shape [${
           movingMean.dims.join(", ")
-        }], got [${this.#extents.join(", ")}]`,
-      );
-    }
-    const { mean } = this;
-    // As Keras' fused path, which leaves a single element alone.
-    const divisor = options.unbiased ? Math.max(count - 1, 1) : count;
-    const variance = this.#moments.m2.map((m2) => m2 / divisor);
-    const bad = mean.findIndex((m, c) => !Number.isFinite(m + variance[c]!));
-    if (bad >= 0) {
-      throw new OptionError(
-        `Cannot apply a training state to layer "${layer.name}": channel ${bad} has mean ${
-          mean[bad]
-        } and variance ${variance[bad]}, from data with NaN or infinity`,
+        }], got [${this.#extents!.join(", ")}]`,
       );
     }
     const deviation = variance.map((v) => Math.sqrt(v + effectiveEpsilon));
@@ -327,6 +320,32 @@ export class TrainingState {
     write(layer.movingStddev, deviation);
     write(layer.renormMean, mean);
     write(layer.renormStddev, deviation);
+  }
+
+  /** Mean and variance of the data, finite. */
+  #statistics(
+    what: string,
+    unbiased = false,
+  ): { mean: Float64Array; variance: Float64Array } {
+    const { count } = this;
+    if (!this.#moments || count === 0) {
+      throw new OptionError(
+        `Cannot ${what}: it holds no data, add a batch first`,
+      );
+    }
+    const { mean } = this;
+    // As Keras' fused path, which leaves a single element alone.
+    const divisor = unbiased ? Math.max(count - 1, 1) : count;
+    const variance = this.#moments.m2.map((m2) => m2 / divisor);
+    const bad = mean.findIndex((m, c) => !Number.isFinite(m + variance[c]!));
+    if (bad >= 0) {
+      throw new OptionError(
+        `Cannot ${what}: channel ${bad} has mean ${mean[bad]} and variance ${
+          variance[bad]
+        }, from data with NaN or infinity`,
+      );
+    }
+    return { mean, variance };
   }
 
   /**
@@ -377,6 +396,114 @@ export class TrainingState {
    */
   static fromBytes(bytes: Uint8Array): TrainingState {
     return TrainingState.#of(loadState(decodeBytes(bytes)));
+  }
+
+  /**
+   * Writes the state's layer as an ONNX model, which carries the whole state:
+   * {@linkcode TrainingState.fromOnnx} reads it back, and training goes on
+   * with the same bits.
+   *
+   * The option `graph` says which: the layer in `"inference"` (default); a
+   * step of its `"training"`, with the new statistics as outputs; its
+   * `"gradient"`; or inference with `"training-info"`, ONNX' own form of
+   * training, which goes on from the velocities of the state's SGD.
+   *
+   * @param options Which graph, the input's shape, and the options of
+   * `buildOnnx`, `buildOnnxGradient` or `buildOnnxTraining`.
+   * @returns The bytes of the ONNX file.
+   *
+   * @throws {OptionError} If the state has no layer, or an option is not
+   * allowed.
+   * @throws {ShapeError} If the layer cannot have that input.
+   * @throws {UnsupportedError} If the layer, or the optimizer for
+   * `"training-info"`, cannot be written.
+   *
+   * @example There and back
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { BatchNormalization, SGD, tensor, TrainingState, trainStep } from "@evenkeel/evenkeel";
+   *
+   * const layer = new BatchNormalization();
+   * const optimizer = new SGD({ momentum: 0.9 });
+   * const x = tensor([1, 2, 3, 4], [4, 1]);
+   * trainStep(layer, x, { optimizer, gradient: x });
+   * const state = new TrainingState({ layer, optimizer });
+   * const model = state.toOnnx({ graph: "training-info", inputShape: [null, 1] });
+   *
+   * const read = TrainingState.fromOnnx(model);
+   * trainStep(read.layer!, x, { optimizer: read.optimizer!, gradient: x });
+   * trainStep(layer, x, { optimizer, gradient: x });
+   * assertEquals(read.layer!.getWeights(), layer.getWeights());
+   * ```
+   */
+  toOnnx(options: StateOnnxOptions): Uint8Array<ArrayBuffer> {
+    const { layer, optimizer } = this;
+    return stateToOnnx(layer, optimizer, () => this.toBytes(), options);
+  }
+
+  /**
+   * Reads what {@linkcode TrainingState.toOnnx} gave. Of a model with training
+   * information, what a trainer changed since counts: the layer's variables,
+   * velocities and the learning rate.
+   *
+   * @param model The ONNX file.
+   * @returns The state, with a layer and an optimizer of its own.
+   *
+   * @throws {FormatError} If it is no ONNX model, or carries no state.
+   */
+  static fromOnnx(model: Uint8Array): TrainingState {
+    const state = TrainingState.fromBytes(stateInOnnx(model));
+    adoptVariables(model, state.layer, state.optimizer);
+    return state;
+  }
+
+  /**
+   * Writes statistics into a BatchNormalization of an existing ONNX model.
+   *
+   * From the state's data, its mean and variance; from its layer, also gamma,
+   * beta and epsilon. Everything else in the file stays as it is, as with
+   * `OnnxModel.update`.
+   *
+   * @param model The ONNX file.
+   * @param node The name of the BatchNormalization.
+   * @param options From what, by default the data if there is any; and which
+   * variance.
+   * @returns The new file.
+   *
+   * @throws {OptionError} If the state has neither data nor a layer, its
+   * statistics are not finite, or there is no such node.
+   * @throws {ShapeError} If the node has another number of channels.
+   * @throws {UnsupportedError} If the node's statistics are no constants.
+   *
+   * @example Usage
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { BatchNormalization, buildOnnx, openOnnx, tensor, TrainingState } from "@evenkeel/evenkeel";
+   *
+   * const layer = new BatchNormalization({ name: "bn" });
+   * const model = buildOnnx(layer, { inputShape: [null, 1] });
+   * const state = new TrainingState();
+   * state.add(tensor([1, 3], [2, 1]));
+   * const [bn] = openOnnx(state.updateOnnx(model, "bn")).batchNormalizations;
+   * assertEquals([...bn!.mean!.data], [2]);
+   * ```
+   */
+  updateOnnx(
+    model: Uint8Array,
+    node: string,
+    options: UpdateOnnxOptions = {},
+  ): Uint8Array<ArrayBuffer> {
+    const { from = this.count > 0 ? "data" : "layer", unbiased } = options;
+    const { externalData } = options;
+    const opened = openOnnx(model, externalData ? { externalData } : {});
+    if (from === "data") {
+      const { mean, variance } = this.#statistics(
+        "write a training state",
+        unbiased,
+      );
+      return opened.update({ [node]: { mean, variance } });
+    }
+    return opened.update({ [node]: updateFromLayer(this.layer) });
   }
 
   #contents(): StateContents {
