@@ -75,7 +75,8 @@ export type { KerasSource } from "./src/keras/source.ts";
 export { writeKeras } from "./src/keras/write.ts";
 export type { WriteKerasFormat, WriteKerasOptions } from "./src/keras/write.ts";
 export { writeTfjs } from "./src/keras/write_tfjs.ts";
-export type { InputShape, WriteModelOptions } from "./src/keras/write_model.ts";
+export type { InputShape } from "./src/keras/least_shape.ts";
+export type { WriteModelOptions } from "./src/keras/write_model.ts";
 export {
   type ReplaceSource,
   replaceWeights,
@@ -177,3 +178,19 @@ export type {
   StateOnnxOptions,
   UpdateOnnxOptions,
 } from "./src/training/state_onnx.ts";
+export { createSession, Session } from "./src/session/session.ts";
+export type {
+  Fetches,
+  SessionOptions,
+  SessionOutput,
+  SessionTensor,
+  ValueMetadata,
+} from "./src/session/types.ts";
+export {
+  type OnnxruntimeBackend,
+  onnxruntimeBackend,
+  type OnnxruntimeHandler,
+  type OnnxruntimeSessionOptions,
+  type OnnxruntimeValue,
+} from "./src/session/backend.ts";
+export { SESSION_OPERATORS } from "./src/session/ops/table.ts";

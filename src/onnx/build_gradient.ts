@@ -91,14 +91,12 @@ const KNOWN: Readonly<Record<keyof BuildOnnxGradientOptions, true>> = {
  * @example Usage
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { BatchNormalization } from "../layer/batch_normalization.ts";
- * import { tensor } from "../tensor.ts";
- * import { buildOnnxGradient } from "./build_gradient.ts";
- * import { runReference } from "./reference.ts";
+ * import { BatchNormalization, buildOnnxGradient, createSession, tensor } from "@evenkeel/evenkeel";
  *
  * const layer = new BatchNormalization({ epsilon: 0 });
  * const model = buildOnnxGradient(layer, { inputShape: [null, 1] });
- * const { dx, dgamma } = await runReference(model, {
+ * await using session = await createSession(model);
+ * const { dx, dgamma } = await session.run({
  *   x: tensor([1, 3], [2, 1]),
  *   dy: tensor([0, 1], [2, 1]),
  * });

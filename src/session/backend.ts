@@ -128,9 +128,7 @@ function handlerOf(session: Session): OnnxruntimeHandler {
  * ```ts
  * import { assertEquals } from "@std/assert";
  * import { InferenceSession, registerBackend, Tensor } from "onnxruntime-common";
- * import { BatchNormalization } from "../layer/batch_normalization.ts";
- * import { buildOnnx } from "../onnx/build.ts";
- * import { onnxruntimeBackend } from "./backend.ts";
+ * import { BatchNormalization, buildOnnx, onnxruntimeBackend } from "@evenkeel/evenkeel";
  *
  * registerBackend("evenkeel", onnxruntimeBackend, 10);
  *

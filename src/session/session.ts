@@ -106,10 +106,7 @@ export class Session implements AsyncDisposable {
    * @example Usage
    * ```ts
    * import { assertEquals } from "@std/assert";
-   * import { BatchNormalization } from "../layer/batch_normalization.ts";
-   * import { buildOnnx } from "../onnx/build.ts";
-   * import { tensor } from "../tensor.ts";
-   * import { createSession } from "./session.ts";
+   * import { BatchNormalization, buildOnnx, createSession, tensor } from "@evenkeel/evenkeel";
    *
    * const layer = new BatchNormalization({ epsilon: 0 });
    * await using session = await createSession(buildOnnx(layer, { inputShape: [null, 2] }));
@@ -391,10 +388,7 @@ function plainBytes(model: Uint8Array): Uint8Array {
  * @example Usage
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { BatchNormalization } from "../layer/batch_normalization.ts";
- * import { buildOnnx } from "../onnx/build.ts";
- * import { tensor } from "../tensor.ts";
- * import { createSession } from "./session.ts";
+ * import { BatchNormalization, buildOnnx, createSession, tensor } from "@evenkeel/evenkeel";
  *
  * const layer = new BatchNormalization();
  * const model = buildOnnx(layer, { inputShape: [null, 3] });
