@@ -98,12 +98,12 @@ export type {
 export {
   buildOnnxGradient,
   type BuildOnnxGradientOptions,
-} from "./src/onnx/build_gradient.ts";
-export { buildOnnxTraining } from "./src/onnx/training_info.ts";
+} from "./src/onnx/training_graph/gradient.ts";
+export { buildOnnxTraining } from "./src/onnx/training_graph/info.ts";
 export type {
   BuildOnnxTrainingOptions,
   OnnxLoss,
-} from "./src/onnx/training_info_options.ts";
+} from "./src/onnx/training_graph/info_options.ts";
 export {
   type OnnxBatchNormalization,
   type OnnxInput,
@@ -116,7 +116,7 @@ export type {
   ExternalDataSource,
 } from "./src/onnx/external_data.ts";
 export { externalFiles } from "./src/onnx/external_files.ts";
-export type { FoldedNode, FoldResult, KeptNode } from "./src/onnx/fold.ts";
+export type { FoldedNode, FoldResult, KeptNode } from "./src/onnx/fold/fold.ts";
 export type { Role } from "./src/onnx/find.ts";
 export type {
   ToInferenceOptions,

@@ -12,7 +12,7 @@ import {
   checkOptions,
   type Plan,
 } from "./build_options.ts";
-import { trainingModel } from "./build_training.ts";
+import { trainingModel } from "./training_graph/training.ts";
 import { channelsFirst } from "./channels_first.ts";
 import {
   DataType,

@@ -6,7 +6,7 @@
 
 import { OptionError, ShapeError, UnsupportedError } from "../errors.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
-import { TRAINING_NAMES } from "./build_training_variables.ts";
+import { TRAINING_NAMES } from "./training_graph/variables.ts";
 import {
   BFLOAT16_OPSET,
   DEFAULT_OPSET,

@@ -10,7 +10,7 @@ import { Edits } from "./edit.ts";
 import { elementTypeOf, type OnnxType } from "./element_types.ts";
 import { externalDataOf, type ExternalDataSource } from "./external_data.ts";
 import { type FoundNode, type Role, ROLES } from "./find.ts";
-import { foldNodes, type FoldResult } from "./fold.ts";
+import { foldNodes, type FoldResult } from "./fold/fold.ts";
 import {
   modelToInference,
   modelToTraining,

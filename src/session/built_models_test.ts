@@ -2,8 +2,8 @@
 
 import { assertEquals } from "@std/assert";
 import { buildOnnx } from "../onnx/build.ts";
-import { buildOnnxGradient } from "../onnx/build_gradient.ts";
-import { graphVariables } from "../onnx/build_training_variables.ts";
+import { buildOnnxGradient } from "../onnx/training_graph/gradient.ts";
+import { graphVariables } from "../onnx/training_graph/variables.ts";
 import { random, randomLayer, randomTensor } from "../onnx/testing/layers.ts";
 import {
   assertWithin,

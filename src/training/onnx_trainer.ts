@@ -12,7 +12,7 @@ import {
   trainingStep,
   type TrainingVariable,
   writeVariables,
-} from "../onnx/training_info_step.ts";
+} from "../onnx/training_graph/info_step.ts";
 import { sameDims, type Tensor } from "../tensor.ts";
 import type { OnnxRunner } from "./onnx_runner.ts";
 

@@ -7,7 +7,7 @@ import {
 } from "../errors.ts";
 import { BatchNormalization } from "../layer/batch_normalization.ts";
 import { buildOnnx } from "../onnx/build.ts";
-import { graphVariables } from "../onnx/build_training_variables.ts";
+import { graphVariables } from "../onnx/training_graph/variables.ts";
 import { runReference } from "../onnx/reference.ts";
 import { random, randomTensor } from "../onnx/testing/layers.ts";
 import { decode, onnx } from "../onnx/testing/onnx_proto.ts";
@@ -19,8 +19,8 @@ import {
   trainingExample,
   type TrainingGraphCase,
 } from "../onnx/testing/training_graphs.ts";
-import { buildOnnxTraining } from "../onnx/training_info.ts";
-import type { BuildOnnxTrainingOptions } from "../onnx/training_info_options.ts";
+import { buildOnnxTraining } from "../onnx/training_graph/info.ts";
+import type { BuildOnnxTrainingOptions } from "../onnx/training_graph/info_options.ts";
 import {
   encodeInto,
   type Tensor,

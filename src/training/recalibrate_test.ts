@@ -1,5 +1,9 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { type EvenkeelError, OptionError, UnsupportedError } from "../errors.ts";
+import {
+  type EvenkeelError,
+  OptionError,
+  UnsupportedError,
+} from "../errors.ts";
 import { BatchNormalization } from "../layer/batch_normalization.ts";
 import { buildOnnx } from "../onnx/build.ts";
 import { openOnnx } from "../onnx/onnx_model.ts";

@@ -10,13 +10,13 @@ import { buildOnnx } from "../onnx/build.ts";
 import {
   buildOnnxGradient,
   type BuildOnnxGradientOptions,
-} from "../onnx/build_gradient.ts";
+} from "../onnx/training_graph/gradient.ts";
 import type { BuildOnnxOptions } from "../onnx/build_options.ts";
-import { graphVariables } from "../onnx/build_training_variables.ts";
+import { graphVariables } from "../onnx/training_graph/variables.ts";
 import { Edits, encodeFields } from "../onnx/edit.ts";
 import { readTensor, type TensorView } from "../onnx/tensor_view.ts";
-import { buildOnnxTraining } from "../onnx/training_info.ts";
-import type { BuildOnnxTrainingOptions } from "../onnx/training_info_options.ts";
+import { buildOnnxTraining } from "../onnx/training_graph/info.ts";
+import type { BuildOnnxTrainingOptions } from "../onnx/training_graph/info_options.ts";
 import { operatorParameters } from "../onnx/parameters.ts";
 import type { ExternalDataSource } from "../onnx/external_data.ts";
 import type { NodeUpdate } from "../onnx/update.ts";

@@ -6,7 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { type Tensor, widen } from "../../tensor.ts";
-import { foldNodes, type FoldResult } from "../fold.ts";
+import { foldNodes, type FoldResult } from "../fold/fold.ts";
 import { openModel } from "../open.ts";
 import { runReference } from "../reference.ts";
 import { makeModel, type ModelSpec } from "./fold_models.ts";
