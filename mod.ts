@@ -74,6 +74,17 @@ export { loadKeras } from "./src/keras/load.ts";
 export type { KerasSource } from "./src/keras/source.ts";
 export { writeKeras } from "./src/keras/write.ts";
 export type { WriteKerasFormat, WriteKerasOptions } from "./src/keras/write.ts";
+export {
+  type KerasPair,
+  type KerasPairing,
+  pairKeras,
+  type UnpairedLayer,
+  type UpdatedFromKeras,
+  updateFromKeras,
+} from "./src/keras/update_onnx.ts";
+export type { PairEvidence } from "./src/keras/pair_layers_with_sites.ts";
+export type { PairForm } from "./src/keras/pair_sites.ts";
+export type { PairOptions } from "./src/keras/pair_options.ts";
 export { writeTfjs } from "./src/keras/write_tfjs.ts";
 export type { InputShape } from "./src/keras/least_shape.ts";
 export type { WriteModelOptions } from "./src/keras/write_model.ts";

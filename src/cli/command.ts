@@ -26,6 +26,8 @@ export const EXIT = {
 export interface Option {
   /** Whether it takes a value. */
   readonly type: "string" | "boolean";
+  /** Whether it can be given several times; see {@linkcode Arguments.lists}. */
+  readonly multiple?: true;
   /** The name of the value in the help. */
   readonly value?: string;
   /** A one-letter form. */
@@ -40,6 +42,8 @@ export interface Arguments {
   readonly positionals: readonly string[];
   /** The options given, by name. */
   readonly options: Readonly<Record<string, string | boolean | undefined>>;
+  /** Options that can be given several times, by name; empty if they are not. */
+  readonly lists: Readonly<Record<string, readonly string[]>>;
 }
 
 /** A sub-command. */
@@ -48,7 +52,10 @@ export interface Command {
   readonly name: string;
   /** What it does; a sentence without a full stop. */
   readonly summary: string;
-  /** The names of what must be given beside options, such as `FILE`. */
+  /**
+   * The names of what must be given beside options, such as `FILE`; the last
+   * one is `FILE...` if there may be several.
+   */
   readonly positionals: readonly string[];
   /** Its options by long name. */
   readonly options: Readonly<Record<string, Option>>;
@@ -94,15 +101,23 @@ export function readArguments(
           {
             type: option.type,
             ...(option.short ? { short: option.short } : {}),
+            ...(option.multiple ? { multiple: true } : {}),
           },
         ]),
       ),
       allowPositionals: true,
       strict: true,
     });
+    const given = Object.entries(values);
+    const lists = Object.entries(command.options)
+      .filter(([, { multiple }]) => multiple)
+      .map(([name]) => [name, (values[name] ?? []) as string[]]);
     parsed = {
       positionals,
-      options: values as Arguments["options"],
+      options: Object.fromEntries(
+        given.filter(([, value]) => !Array.isArray(value)),
+      ) as Arguments["options"],
+      lists: Object.fromEntries(lists),
     };
   } catch (cause) {
     // Node's text goes on with advice for authors of parsers.
@@ -116,7 +131,11 @@ export function readArguments(
     );
   }
   const { length } = command.positionals;
-  if (!parsed.options.help && parsed.positionals.length !== length) {
+  const given = parsed.positionals.length;
+  const isRight = command.positionals.at(-1)?.endsWith("...")
+    ? given >= length
+    : given === length;
+  if (!parsed.options.help && !isRight) {
     throw new UsageError(
       `Expected ${command.positionals.join(" ")}, got ${
         parsed.positionals.length === 0

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { OptionError } from "../errors.ts";
+import { OptionError, ShapeError } from "../errors.ts";
 import { isObject } from "../layer/keras_object.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import type { KerasConfig } from "../layer/config.ts";
@@ -17,6 +17,8 @@ import type {
 } from "./contents.ts";
 import { openContents } from "./detect.ts";
 import type { Found } from "./found.ts";
+import { inferRanks } from "./infer_rank.ts";
+import { type InputShape, shapeOfRank } from "./least_shape.ts";
 import { checkLoadOptions } from "./load_options.ts";
 import { type MadeLayer, type MakeContext, makeLayer } from "./make_layer.ts";
 import { matchFlat } from "./match_flat.ts";
@@ -184,22 +186,45 @@ function isShape(value: unknown): value is (number | null)[] {
     value.every((extent) => extent === null || Number.isSafeInteger(extent));
 }
 
-/** What Keras wrote beside a layer to build it again, or for a first layer. */
-function inputShapeOf({ entry, config }: Found): (number | null)[] | undefined {
+/** The rank of a layer's input as a shape with the extents that its variables have. */
+function shapeFromRank(
+  layer: BatchNormalization | undefined,
+  rank: number | undefined,
+): InputShape | undefined {
+  if (!layer || rank === undefined) return undefined;
+  try {
+    return shapeOfRank(layer, rank);
+  } catch (error) {
+    // The configuration says otherwise than the variables, which count.
+    if (error instanceof ShapeError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * What Keras wrote beside a layer to build it again, or for a first layer;
+ * else what the model's other layers make certain.
+ */
+function inputShapeOf(
+  { entry, config, path }: Found,
+  made: MadeLayer | undefined,
+  ranks: ReadonlyMap<string, number>,
+): InputShape | undefined {
   const build = entry?.build_config;
   return [
     isObject(build) ? build.input_shape : undefined,
     config?.batch_input_shape,
-  ].find(isShape);
+  ].find(isShape) ?? shapeFromRank(made?.layer, ranks.get(path.join("/")));
 }
 
 function describeLayer(
   { key, found }: Keyed,
   made: MadeLayer | undefined,
+  ranks: ReadonlyMap<string, number>,
 ): KerasLayer {
   const { name, path, className, config, location, reason } = found;
   const described = made || !config ? found.variables : [];
-  const inputShape = inputShapeOf(found);
+  const inputShape = inputShapeOf(found, made, ranks);
   return {
     name,
     path,
@@ -233,6 +258,7 @@ export async function readModel(
   const named = select("layers", [...given.keys()], found);
   const only = options.only && select("only", options.only, found);
   const context = contextFor(contents, config, options);
+  const ranks = config ? inferRanks(config) : new Map<string, number>();
   const batchNormalizations = new Map<string, BatchNormalization>();
   const layers: KerasLayer[] = [];
   for (const each of found) {
@@ -249,7 +275,7 @@ export async function readModel(
       )
       : undefined;
     if (made) batchNormalizations.set(each.key, made.layer);
-    layers.push(describeLayer(each, made));
+    layers.push(describeLayer(each, made, ranks));
   }
   const { format, kerasVersion } = contents;
   return {
