@@ -26,6 +26,7 @@ import { LayerWriter } from "./update_onnx_values.ts";
 export interface KerasPair {
   /** The layer's key, as in `loadKeras`. */
   readonly layer: string;
+  /** Its channels. */
   readonly channels: number;
   /** What the converter made of it. */
   readonly form: PairForm;
@@ -41,6 +42,7 @@ export interface KerasPair {
 export interface UnpairedLayer {
   /** The layer's key. */
   readonly layer: string;
+  /** Its channels. */
   readonly channels: number;
   /** Why. */
   readonly reason: string;
@@ -50,7 +52,9 @@ export interface UnpairedLayer {
 
 /** Where the layers of a Keras file are in an ONNX model. */
 export interface KerasPairing {
+  /** The layers that were found. */
   readonly pairs: readonly KerasPair[];
+  /** Those that were not. */
   readonly unpaired: readonly UnpairedLayer[];
   /** Layers that the option `map` leaves out. */
   readonly leftOut: readonly string[];
