@@ -1,6 +1,7 @@
 // What the module exports. `src/kernels/wasm_module.ts` lists the same names.
 
 import { affinePlanes, affineRows } from "./affine";
+import { affineHalfPlanes, affineHalfRows } from "./affine_half";
 import { decode, encode } from "./convert";
 import { gradientColumns, gradientRows } from "./gradient";
 import { bfloat16, float16 } from "./lanes";
@@ -18,8 +19,13 @@ function affine<T>(
   channels: usize,
   inner: usize,
 ): void {
-  if (inner == 1) affineRows<T>(x, y, a, b, outer, channels);
-  else affinePlanes<T>(x, y, a, b, outer, channels, inner);
+  if (isFloat<T>()) {
+    if (inner == 1) affineRows<T>(x, y, a, b, outer, channels);
+    else affinePlanes<T>(x, y, a, b, outer, channels, inner);
+  } else {
+    if (inner == 1) affineHalfRows<T>(x, y, a, b, outer, channels);
+    else affineHalfPlanes<T>(x, y, a, b, outer, channels, inner);
+  }
 }
 
 export function affineFloat32(
