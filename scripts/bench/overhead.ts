@@ -11,6 +11,7 @@ import {
   PAGE_BYTES,
   WasmInstance,
 } from "../../src/kernels/wasm_instance.ts";
+import { FULL_FORM } from "../../src/kernels/wasm.ts";
 import { compileEmbedded } from "../../src/kernels/wasm_module.ts";
 import { EPSILON, makeLayer, makeValues, makeWeights } from "./data.ts";
 import { startOnnxBatchNormalization } from "./onnxruntime.ts";
@@ -24,7 +25,10 @@ function arithmetic(shape: BenchShape): () => void {
   const channels = channelsOf(shape);
   const bytes = 4 * countOf(shape);
   const pages = Math.ceil((2 * bytes + 8 * channels) / PAGE_BYTES);
-  const instance = new WasmInstance(compileEmbedded(), pages * PAGE_BYTES);
+  const instance = new WasmInstance(
+    compileEmbedded(FULL_FORM),
+    pages * PAGE_BYTES,
+  );
   const first = HEAP;
   const second = first + bytes;
   const a = new Float32Array(instance.buffer, second + bytes, channels);

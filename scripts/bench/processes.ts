@@ -21,6 +21,7 @@ export async function firstResultSection(rounds: number): Promise<Section> {
     );
     const scripts = [
       ["an empty script", "children/empty.ts"],
+      ["inference.ts", "children/inference.ts"],
       ["mod.ts", "children/all.ts"],
       ["onnxruntime-web", "children/onnxruntime.ts", model],
     ] as const;

@@ -138,8 +138,8 @@ export interface TrainingKernels {
   ): void;
 }
 
-/** An implementation of the arithmetic over whole tensors. */
-export interface Kernels extends TrainingKernels {
+/** An implementation of the arithmetic of inference over whole tensors. */
+export interface InferenceKernels {
   /** Which implementation this is. */
   readonly name: KernelName;
 
@@ -175,3 +175,6 @@ export interface Kernels extends TrainingKernels {
    */
   allocate?(bytes: number): Allocation | undefined;
 }
+
+/** An implementation of all arithmetic over whole tensors. */
+export interface Kernels extends InferenceKernels, TrainingKernels {}

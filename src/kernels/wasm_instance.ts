@@ -13,7 +13,7 @@ import {
   type TensorData,
 } from "../tensor.ts";
 import { type Block, forEachBlock, type Layout } from "./layout.ts";
-import { SLOTS, type SlotVectors } from "./pieces.ts";
+import type { SlotVectors } from "./pieces.ts";
 import type { Parameters } from "./types.ts";
 import {
   type AffineFunction,
@@ -133,8 +133,7 @@ export class WasmInstance {
   readonly buffer: ArrayBuffer;
   /** The functions of the module. */
   readonly exports: WasmExports;
-  /** The slots' vectors of training. */
-  readonly vectors: SlotVectors;
+  #vectors: SlotVectors | undefined;
   readonly #singles: Float32Array;
   readonly #doubles: Float64Array;
   readonly #halves: Uint16Array;
@@ -168,9 +167,6 @@ export class WasmInstance {
     this.#singles = new Float32Array(this.buffer);
     this.#doubles = new Float64Array(this.buffer);
     this.#halves = new Uint16Array(this.buffer);
-    const vector = (index: number): Float64Array =>
-      new Float64Array(this.buffer, FACTORS + 8 * SLOTS * index, SLOTS);
-    this.vectors = [vector(0), vector(1), vector(2), vector(3)];
     const singles = PARAMETER_BYTES / 4;
     this.#singleAreas = {
       factors: new Float32Array(this.buffer, FACTORS, singles),
@@ -181,6 +177,15 @@ export class WasmInstance {
       factors: new Float64Array(this.buffer, FACTORS, doubles),
       summands: new Float64Array(this.buffer, SUMMANDS, doubles),
     };
+  }
+
+  /** The slots' vectors of training. */
+  get vectors(): SlotVectors {
+    // A vector takes half of an area; `SLOTS` is as many float64.
+    const bytes = PARAMETER_BYTES / 2;
+    const vector = (index: number): Float64Array =>
+      new Float64Array(this.buffer, FACTORS + bytes * index, bytes / 8);
+    return this.#vectors ??= [vector(0), vector(1), vector(2), vector(3)];
   }
 
   /** The whole memory as elements of a type. */
