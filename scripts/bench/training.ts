@@ -86,7 +86,10 @@ async function bothRow(
   const input = tensor(x, dims);
   const gradient = tensor(dy, dims);
   const out = tensor(x.slice(), dims);
+  const dx = tensor(x.slice(), dims);
   using inMemory = allocate(dims);
+  using dxInMemory = allocate(dims);
+  (dxInMemory.data as Float32Array).set(x);
   using gradientInMemory = allocate(dims);
   using outInMemory = allocate(dims);
   (inMemory.data as Float32Array).set(x);
@@ -105,21 +108,21 @@ async function bothRow(
       name: "WASM memory",
       run: () => {
         wasm.call(inMemory, { ...TRAINING, out: outInMemory });
-        wasm.backward(gradientInMemory);
+        wasm.backward(gradientInMemory, { out: dxInMemory });
       },
     },
     {
       name: "ordinary arrays",
       run: () => {
         wasm.call(input, { ...TRAINING, out });
-        wasm.backward(gradient);
+        wasm.backward(gradient, { out: dx });
       },
     },
     {
       name: "typed arrays",
       run: () => {
         typed.call(input, { ...TRAINING, out });
-        typed.backward(gradient);
+        typed.backward(gradient, { out: dx });
       },
     },
     peer
@@ -181,7 +184,7 @@ export async function bothSection(
   return {
     title: "Training, forward and backward",
     notes: [
-      "`call` with `training` and `out`, then `backward`, which makes a new array for dx. The peer is",
+      "`call` with `training`, then `backward`, both with `out`. The peer is",
       "onnxruntime-web on a graph of the operator and its gradients in primitive operators, where the channels",
       "are first; elsewhere TensorFlow.js with its WASM backend and its registered gradient. Both read all outputs.",
     ],

@@ -76,7 +76,8 @@ export class KernelDispatcher<K extends InferenceKernels> {
   /** See {@linkcode resolveKernels}. */
   resolve(choice: KernelChoice = this.#choice): K {
     if (choice === "auto") return this.#best ??= this.#findBest();
-    this.#checkChoice(choice);
+    // What has been started was checked then.
+    if (!this.#started.has(choice)) this.#checkChoice(choice);
     return this.#start(choice, this.#started, this.#module);
   }
 

@@ -17,7 +17,13 @@
 import { ShapeError } from "../errors.ts";
 import { type ChannelRange, layoutOf } from "../kernels/layout.ts";
 import type { Kernels } from "../kernels/types.ts";
-import { createData, encodeInto, type Tensor, widen } from "../tensor.ts";
+import {
+  createData,
+  encodeInto,
+  type Tensor,
+  type TensorData,
+  widen,
+} from "../tensor.ts";
 import { type MaskState, sumOverGroups, type TrainingTape } from "./forward.ts";
 import { forEachElement } from "./mask.ts";
 import { inferenceStatistics, type InferenceVariables } from "./inference.ts";
@@ -83,6 +89,7 @@ function checkSums({ sum, product }: GradientSums, channels: number): void {
  * @param dy The gradient by the output, in the type of `tape.x`.
  * @param merged The sums of all replicas where the batch's moments were
  * merged; by default this batch's own.
+ * @param dx Receives the gradient by the input; neither that nor `dy`.
  *
  * @throws {ShapeError} If the merged sums have another number of channels.
  */
@@ -91,6 +98,7 @@ export function trainingGradients(
   tape: TrainingTape,
   dy: Tensor,
   merged?: GradientSums,
+  dx: TensorData = createData(tape.x.type, tape.x.data.length),
 ): RawGradients {
   const { x, layout, channels, count, mean, inverse, correction } = tape;
   const scale = tape.gamma;
@@ -105,7 +113,6 @@ export function trainingGradients(
   const factor = inverse.map((inv, i) =>
     inv * (scale?.[i % channels] ?? 1) * (correction?.r[i % channels] ?? 1)
   );
-  const dx = createData(x.type, x.data.length);
   const target = passed === dy ? dx : new Float64Array(dx.length);
   const shift = new Float64Array(layout.channels);
   const slope = new Float64Array(layout.channels);
@@ -178,12 +185,14 @@ export interface InferenceTape {
  * @param tape What the call left.
  * @param layer The layer.
  * @param dy The gradient by the output, in the type of `tape.x`.
+ * @param dx Receives the gradient by the input; neither that nor `dy`.
  */
 export function inferenceGradients(
   kernels: Kernels,
   { x, axes }: InferenceTape,
   layer: InferenceVariables,
   dy: Tensor,
+  dx: TensorData = createData(x.type, x.data.length),
 ): RawGradients {
   const layout = layoutOf(x.dims, axes);
   const statistics = inferenceStatistics(layer, true);
@@ -193,7 +202,6 @@ export function inferenceGradients(
     statistics.variance,
     (v) => 1 / Math.sqrt(v + epsilon),
   );
-  const dx = createData(x.type, x.data.length);
   kernels.normalize(
     x.type,
     layout,
