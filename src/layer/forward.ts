@@ -327,7 +327,8 @@ export function averageOverGroups(
   values: Float64Array,
   statistics: StatisticsLayout,
 ): Float64Array {
-  const groups = Math.max(statistics.groups, 1);
+  const { groups } = statistics;
+  if (groups <= 1) return sumOverGroups(values, statistics);
   return sumOverGroups(values, statistics).map((sum) => sum / groups);
 }
 
