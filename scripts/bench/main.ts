@@ -85,7 +85,7 @@ async function main(): Promise<number> {
   }
   const options = quick
     ? { rounds: 7, least: 0.3 }
-    : { rounds: 25, least: 0.5 };
+    : { rounds: 15, least: 0.5 };
   const parts = [
     "# Speed, side by side",
     `Measured by \`deno task bench\` on ${await describeMachine()}.`,

@@ -88,12 +88,35 @@ async function startPeer(
 const epsilon = { name: "epsilon", type: 1, f: EPSILON };
 
 /**
- * One BatchNormalization, in training or not.
- *
- * The operator has its channels at axis 1, so that a channels-last tensor of
- * rank above 2 goes through a Transpose on either side, as in the models that
- * converters write.
+ * The operator, which has its channels at axis 1, so that a channels-last
+ * tensor of rank above 2 goes through a Transpose on either side, as in the
+ * models that converters write.
  */
+function operatorNodes(
+  { dims, axis }: BenchShape,
+  statistics: readonly string[],
+  training: boolean,
+): object[] {
+  const moved = axis !== 1;
+  const rank = dims.length;
+  const toFirst = [0, rank - 1, ...dims.slice(2).map((_, d) => d + 1)];
+  const toLast = toFirst.map((_, d) => toFirst.indexOf(d));
+  const perm = (ints: number[]) => [{ name: "perm", type: 7, ints }];
+  return [
+    ...moved ? [node("Transpose", ["x"], ["first"], perm(toFirst))] : [],
+    node(
+      "BatchNormalization",
+      [moved ? "first" : "x", "gamma", "beta", "mean", "variance"],
+      [moved ? "normalized" : "y", ...statistics],
+      training
+        ? [epsilon, { name: "training_mode", type: 2, i: 1 }]
+        : [epsilon],
+    ),
+    ...moved ? [node("Transpose", ["normalized"], ["y"], perm(toLast))] : [],
+  ];
+}
+
+/** One BatchNormalization, in training or not. */
 export function startOnnxBatchNormalization(
   { dims, axis }: BenchShape,
   weights: BenchWeights,
@@ -106,11 +129,6 @@ export function startOnnxBatchNormalization(
       [name, values]: [string, Float32Array],
     ) => [name, { dims: [channels], values }]),
   );
-  const moved = axis !== 1;
-  const rank = dims.length;
-  const toFirst = [0, rank - 1, ...dims.slice(2).map((_, d) => d + 1)];
-  const toLast = toFirst.map((_, d) => toFirst.indexOf(d));
-  const perm = (ints: number[]) => [{ name: "perm", type: 7, ints }];
   const statistics = training ? ["new_mean", "new_variance"] : [];
   return startPeer({
     inputs: { x: dims },
@@ -120,16 +138,7 @@ export function startOnnxBatchNormalization(
     },
     initializers: vectors,
     nodes: [
-      ...moved ? [node("Transpose", ["x"], ["first"], perm(toFirst))] : [],
-      node(
-        "BatchNormalization",
-        [moved ? "first" : "x", "gamma", "beta", "mean", "variance"],
-        [moved ? "normalized" : "y", ...statistics],
-        training
-          ? [epsilon, { name: "training_mode", type: 2, i: 1 }]
-          : [epsilon],
-      ),
-      ...moved ? [node("Transpose", ["normalized"], ["y"], perm(toLast))] : [],
+      ...operatorNodes({ dims, axis }, statistics, training),
     ],
   }, { x });
 }
@@ -146,9 +155,6 @@ export function startOnnxForwardBackward(
   dy: Float32Array,
 ): Promise<OnnxPeer> {
   const { dims, axis } = shape;
-  if (axis !== 1) {
-    throw new Error("The graph of gradients is written for axis 1");
-  }
   const channels = channelsOf(shape);
   const reduced = dims.map((_, d) => d).filter((d) => d !== axis);
   const axes = [{ name: "axes", type: 7, ints: reduced }];
@@ -177,12 +183,7 @@ export function startOnnxForwardBackward(
       },
     },
     nodes: [
-      node(
-        "BatchNormalization",
-        ["x", "gamma", "beta", "mean", "variance"],
-        ["y", "new_mean", "new_variance"],
-        [epsilon, { name: "training_mode", type: 2, i: 1 }],
-      ),
+      ...operatorNodes(shape, ["new_mean", "new_variance"], true),
       node("ReduceMean", ["x"], ["m"], axes),
       node("Sub", ["x", "m"], ["centred"]),
       node("Mul", ["centred", "centred"], ["squares"]),
