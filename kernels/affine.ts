@@ -35,9 +35,6 @@ const STRIP: usize = 8;
  * and a store, and each cache line is touched once and whole (with rows of 4
  * KB, eight half-used lines of input and output would push each other out of
  * the L1 cache, as they fall in the same set).
- *
- * 16-bit elements are bound by their conversion, not by loads, and unrolling
- * makes that code long: they take one vector at a time.
  */
 // @ts-ignore: decorator
 @inline

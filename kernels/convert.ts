@@ -1,19 +1,53 @@
 // 16-bit elements to float32 and back, so that the kernels that compute in
 // float64 need no forms of their own for them: widening is exact, and rounding
 // to float32 first is how the 16-bit types are rounded everywhere.
+//
+// Eight elements at a time, as `affine_half.ts` explains.
 
+import {
+  anyNaN,
+  decodeFinite,
+  hiddenZero,
+  isUnusual,
+  roundNumbers,
+  roundUsual,
+  signsOf,
+  upperHigh,
+  upperLow,
+} from "./half";
 import { loadLane, loadLanes, storeLane, storeLanes } from "./lanes";
 
-const VECTOR_LANES: usize = 4;
+/** Elements per turn. */
+const WIDTH: usize = 8;
+const HALF_WIDTH: usize = 4;
 
 /** Writes `count` 16-bit elements as float32. */
 // @ts-ignore: decorator
 @inline
 export function decode<T>(from: usize, to: usize, count: usize): void {
-  for (; count >= VECTOR_LANES; count -= VECTOR_LANES) {
-    v128.store(to, loadLanes<T>(from));
-    from += VECTOR_LANES * sizeof<T>();
-    to += VECTOR_LANES * sizeof<f32>();
+  const zero = hiddenZero(count);
+  const none = i32x4.splat(zero);
+  const exponent = i16x8.splat(<i16> (zero | 0x7c00));
+  const kept = i32x4.splat(zero | 0x8fffe000);
+  const bias = i32x4.splat(zero | 0x77800000);
+  for (; count >= WIDTH; count -= WIDTH) {
+    const bits = v128.load(from);
+    const low = upperLow(none, bits);
+    const high = upperHigh(none, bits);
+    if (isSigned<T>()) {
+      v128.store(to, low);
+      v128.store(to, high, 16);
+    } else if (
+      v128.any_true(i16x8.eq(v128.and(bits, exponent), exponent))
+    ) {
+      v128.store(to, loadLanes<T>(from));
+      v128.store(to, loadLanes<T>(from + HALF_WIDTH * sizeof<T>()), 16);
+    } else {
+      v128.store(to, decodeFinite(low, kept, bias));
+      v128.store(to, decodeFinite(high, kept, bias), 16);
+    }
+    from += WIDTH * sizeof<T>();
+    to += WIDTH * sizeof<f32>();
   }
   for (; count; count--) {
     v128.store_lane<u32>(to, loadLane<T>(from), 0);
@@ -26,10 +60,34 @@ export function decode<T>(from: usize, to: usize, count: usize): void {
 // @ts-ignore: decorator
 @inline
 export function encode<T>(from: usize, to: usize, count: usize): void {
-  for (; count >= VECTOR_LANES; count -= VECTOR_LANES) {
-    storeLanes<T>(to, v128.load(from));
-    from += VECTOR_LANES * sizeof<f32>();
-    to += VECTOR_LANES * sizeof<T>();
+  const zero = hiddenZero(count);
+  const one = i32x4.splat(zero | 1);
+  const half = i32x4.splat(zero | 0x7fff);
+  const magnitude = i32x4.splat(zero | 0x7fffffff);
+  const rebias = i32x4.splat(zero | (0xfff - 0x38000000));
+  const sign = i16x8.splat(<i16> (zero | 0x8000));
+  const lowest = i16x8.splat(<i16> (zero | 0x8400));
+  const last = i16x8.splat(<i16> (zero | 0xf7ff));
+  for (; count >= WIDTH; count -= WIDTH) {
+    const y0 = v128.load(from);
+    const y1 = v128.load(from, 16);
+    const rounded = isSigned<T>()
+      ? roundNumbers(y0, y1, one, half)
+      : roundUsual(y0, y1, magnitude, one, rebias);
+    const special = isSigned<T>()
+      ? anyNaN(y0, y1)
+      : v128.any_true(isUnusual(rounded, lowest, last));
+    if (special) {
+      storeLanes<T>(to, y0);
+      storeLanes<T>(to + HALF_WIDTH * sizeof<T>(), y1);
+    } else {
+      v128.store(
+        to,
+        isSigned<T>() ? rounded : v128.or(rounded, signsOf(y0, y1, sign)),
+      );
+    }
+    from += WIDTH * sizeof<f32>();
+    to += WIDTH * sizeof<T>();
   }
   for (; count; count--) {
     storeLane<T>(to, v128.load_zero<u32>(from));

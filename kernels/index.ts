@@ -1,74 +1,13 @@
-// What the module exports. `src/kernels/wasm_module.ts` lists the same names.
+// What the module with everything exports: inference, and what follows here.
+// `src/kernels/wasm_pieces.ts` lists the same names.
 
-import { affinePlanes, affineRows } from "./affine";
 import { decode, encode } from "./convert";
 import { gradientColumns, gradientRows } from "./gradient";
 import { bfloat16, float16 } from "./lanes";
 import { normalizeColumns, normalizeRows } from "./normalize";
 import { sumColumns, sumRows } from "./sums";
 
-// @ts-ignore: decorator
-@inline
-function affine<T>(
-  x: usize,
-  y: usize,
-  a: usize,
-  b: usize,
-  outer: usize,
-  channels: usize,
-  inner: usize,
-): void {
-  if (inner == 1) affineRows<T>(x, y, a, b, outer, channels);
-  else affinePlanes<T>(x, y, a, b, outer, channels, inner);
-}
-
-export function affineFloat32(
-  x: usize,
-  y: usize,
-  a: usize,
-  b: usize,
-  outer: usize,
-  channels: usize,
-  inner: usize,
-): void {
-  affine<f32>(x, y, a, b, outer, channels, inner);
-}
-
-export function affineFloat64(
-  x: usize,
-  y: usize,
-  a: usize,
-  b: usize,
-  outer: usize,
-  channels: usize,
-  inner: usize,
-): void {
-  affine<f64>(x, y, a, b, outer, channels, inner);
-}
-
-export function affineFloat16(
-  x: usize,
-  y: usize,
-  a: usize,
-  b: usize,
-  outer: usize,
-  channels: usize,
-  inner: usize,
-): void {
-  affine<float16>(x, y, a, b, outer, channels, inner);
-}
-
-export function affineBfloat16(
-  x: usize,
-  y: usize,
-  a: usize,
-  b: usize,
-  outer: usize,
-  channels: usize,
-  inner: usize,
-): void {
-  affine<bfloat16>(x, y, a, b, outer, channels, inner);
-}
+export * from "./inference";
 
 export function momentsRowsFloat32(
   vectors: usize,

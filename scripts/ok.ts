@@ -16,8 +16,12 @@ const GATES: readonly Gate[] = [
   { name: "format", args: ["fmt", "--check"] },
   { name: "lint", args: ["lint"] },
   { name: "type check", args: ["task", "check"] },
-  { name: "documentation lint", args: ["doc", "--lint", "mod.ts"] },
+  {
+    name: "documentation lint",
+    args: ["doc", "--lint", "mod.ts", "inference.ts"],
+  },
   { name: "generated kernels", args: ["task", "build", "--check"] },
+  { name: "sizes", args: ["task", "size", "--check"] },
   // The README's own command.
   { name: "tests", args: ["task", "test"] },
   {

@@ -84,7 +84,8 @@ Deno.test("the scan finds files and imports", () => {
   assert(files.includes("layer/batch_normalization.ts"));
   assert(
     imports.some(({ file, specifier }) =>
-      file === "kernels/typed_array.ts" && specifier === "../tensor.ts"
+      file === "kernels/typed_array_inference.ts" &&
+      specifier === "../tensor.ts"
     ),
   );
   assert(imports.some(({ specifier }) => specifier.startsWith("npm:")));

@@ -4,29 +4,9 @@
  * @module
  */
 
-import { OptionError } from "../errors.ts";
-import {
-  bytesPerElement,
-  createData,
-  elementCount,
-  type ElementType,
-  isElementType,
-  type Tensor,
-  type TensorData,
-} from "../tensor.ts";
+import type { ElementType, Tensor } from "../tensor.ts";
+import { allocateOn } from "./allocate_on.ts";
 import { resolveKernels } from "./dispatch.ts";
-
-const VIEWS: Readonly<
-  Record<
-    ElementType,
-    new (buffer: ArrayBuffer, byteOffset: number, length: number) => TensorData
-  >
-> = {
-  float32: Float32Array,
-  float64: Float64Array,
-  float16: Uint16Array,
-  bfloat16: Uint16Array,
-};
 
 /**
  * Makes a zeroed tensor in WASM memory, on which kernels run without a copy.
@@ -68,36 +48,5 @@ export function allocate(
   dims: readonly number[],
   type: ElementType = "float32",
 ): Tensor & Disposable {
-  if (!isElementType(type)) {
-    throw new OptionError(
-      `Cannot allocate a tensor of type "${type}": expected ${
-        Object.keys(VIEWS).map((name) => `"${name}"`).join(", ")
-      }`,
-    );
-  }
-  const length = elementCount(dims);
-  const kernels = resolveKernels();
-  const allocation = length > 0
-    ? kernels.allocate?.(length * bytesPerElement(type))
-    : undefined;
-  let data: TensorData | undefined = allocation === undefined
-    ? createData(type, length)
-    : new VIEWS[type](allocation.buffer, allocation.byteOffset, length);
-  return {
-    type,
-    dims: [...dims],
-    get data(): TensorData {
-      if (data === undefined) {
-        throw new OptionError(
-          `Cannot use a disposed tensor: its memory may hold another one by now. Read it, or copy it, before it is disposed of`,
-        );
-      }
-      return data;
-    },
-    [Symbol.dispose](): void {
-      if (data === undefined) return;
-      data = undefined;
-      allocation?.release();
-    },
-  };
+  return allocateOn(resolveKernels, dims, type);
 }

@@ -7,6 +7,7 @@ import { ELEMENT_TYPES } from "./testing/cases.ts";
 import { randomUint32 } from "./testing/random.ts";
 import { createWasmKernels } from "./wasm.ts";
 import { ArenaAllocator } from "./wasm_arena.ts";
+import { FULL_FORM } from "./wasm.ts";
 import { compileEmbedded } from "./wasm_module.ts";
 
 const MEGABYTE = 1024 * 1024;
@@ -90,7 +91,7 @@ Deno.test("disposing twice does not free the next tensor", () => {
 });
 
 Deno.test("pieces never overlap, whatever the order of their release", () => {
-  const allocator = new ArenaAllocator(compileEmbedded());
+  const allocator = new ArenaAllocator(compileEmbedded(FULL_FORM));
   const next = randomUint32(7);
   const live: { bytes: Uint8Array; mark: number; release: () => void }[] = [];
   for (let i = 0; i < 3000; i++) {
@@ -125,7 +126,7 @@ Deno.test("large memory is let go, one tensor after another", () => {
 });
 
 Deno.test("memory that cannot be had gives an ordinary array, or a RangeError", () => {
-  const allocator = new ArenaAllocator(compileEmbedded());
+  const allocator = new ArenaAllocator(compileEmbedded(FULL_FORM));
   assertEquals(allocator.allocate(5 * 1024 * MEGABYTE), undefined);
   assertThrows(() => allocate([2 ** 52]), RangeError);
 });

@@ -3,14 +3,13 @@ import { OptionError, UnsupportedError } from "../errors.ts";
 import { allocate } from "./allocate.ts";
 import {
   type KernelChoice,
-  KernelDispatcher,
-  type KernelEntry,
   KERNELS,
   resolveKernels,
   setKernels,
 } from "./dispatch.ts";
+import { KernelDispatcher, type KernelEntry } from "./dispatcher.ts";
 import { typedArrayKernels } from "./typed_array.ts";
-import { createWasmKernels } from "./wasm.ts";
+import { createWasmKernels, FULL_FORM } from "./wasm.ts";
 import { compileEmbedded } from "./wasm_module.ts";
 
 /** Runs with another `WebAssembly`, which is put back afterwards. */
@@ -107,7 +106,7 @@ Deno.test("setKernels() refuses unknown choices and modules", () => {
 
 Deno.test("nothing starts before the first use, and then once", () => {
   const { table, starts } = countingTable(() => true);
-  const dispatcher = new KernelDispatcher(table);
+  const dispatcher = new KernelDispatcher(table, FULL_FORM);
   assertEquals(starts(), 0);
   dispatcher.resolve();
   dispatcher.resolve("wasm");
@@ -118,9 +117,9 @@ Deno.test("nothing starts before the first use, and then once", () => {
 
 Deno.test("a module starts kernels of its own", () => {
   const { table, starts } = countingTable(() => true);
-  const dispatcher = new KernelDispatcher(table);
+  const dispatcher = new KernelDispatcher(table, FULL_FORM);
   const embedded = dispatcher.resolve();
-  const module = compileEmbedded();
+  const module = compileEmbedded(FULL_FORM);
   dispatcher.set("auto", { module });
   const own = dispatcher.resolve();
   assertEquals(own === embedded, false);
@@ -134,7 +133,7 @@ Deno.test("a module starts kernels of its own", () => {
 Deno.test("a failed start is remembered until setKernels() tries again", () => {
   let works = false;
   const { table, starts } = countingTable(() => works);
-  const dispatcher = new KernelDispatcher(table);
+  const dispatcher = new KernelDispatcher(table, FULL_FORM);
   assertEquals(dispatcher.resolve().name, "typed-array");
   assertThrows(() => dispatcher.resolve("wasm"), UnsupportedError, "today");
   assertEquals(starts(), 1);
@@ -147,7 +146,7 @@ Deno.test("a failed start is remembered until setKernels() tries again", () => {
 
 Deno.test("a failed setKernels() changes nothing", () => {
   const { table } = countingTable(() => false);
-  const dispatcher = new KernelDispatcher(table);
+  const dispatcher = new KernelDispatcher(table, FULL_FORM);
   dispatcher.set("typed-array");
   assertThrows(() => dispatcher.set("wasm"), UnsupportedError, "today");
   assertStrictEquals(dispatcher.resolve(), typedArrayKernels);
@@ -161,7 +160,7 @@ for (
 ) {
   Deno.test(`with ${what}, auto falls back and wasm says why`, () => {
     withWebAssembly(value, () => {
-      const dispatcher = new KernelDispatcher(KERNELS);
+      const dispatcher = new KernelDispatcher(KERNELS, FULL_FORM);
       assertEquals(dispatcher.resolve().name, "typed-array");
       const error = assertThrows(
         () => dispatcher.set("wasm"),
@@ -178,10 +177,10 @@ for (
 }
 
 Deno.test("without WebAssembly, a module is refused with its reason", () => {
-  const module = compileEmbedded();
+  const module = compileEmbedded(FULL_FORM);
   withWebAssembly(undefined, () => {
     assertThrows(
-      () => new KernelDispatcher(KERNELS).set("auto", { module }),
+      () => new KernelDispatcher(KERNELS, FULL_FORM).set("auto", { module }),
       OptionError,
       'option "module"',
     );
@@ -189,9 +188,9 @@ Deno.test("without WebAssembly, a module is refused with its reason", () => {
 });
 
 Deno.test("a module starts where bytes are refused", () => {
-  const module = compileEmbedded();
+  const module = compileEmbedded(FULL_FORM);
   withWebAssembly(REFUSING_WEB_ASSEMBLY, () => {
-    const dispatcher = new KernelDispatcher(KERNELS);
+    const dispatcher = new KernelDispatcher(KERNELS, FULL_FORM);
     assertEquals(dispatcher.resolve().name, "typed-array");
     dispatcher.set("auto", { module });
     assertEquals(dispatcher.resolve().name, "wasm");

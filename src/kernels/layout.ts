@@ -51,26 +51,48 @@ export function layoutOf(
   return { extents, channels, reduced };
 }
 
+/** Neighbouring channels, of a layout that has them along a single axis. */
+export interface ChannelRange {
+  /** The first channel. */
+  readonly first: number;
+  /** How many there are. */
+  readonly count: number;
+}
+
 /**
  * Visits the blocks of a layout: the contiguous runs of
  * `outer * channels * inner` elements that use `channels` neighbouring
- * parameters. A single axis is one block.
+ * parameters. A single axis is one block, of a range of channels one per
+ * repetition.
  *
  * @param layout The layout.
  * @param visit Gets the block's first element and first parameter.
+ * @param range The channels to visit, all by default.
  */
 export function forEachBlock(
   layout: Layout,
   visit: (element: number, parameter: number, block: Block) => void,
+  range?: ChannelRange,
 ): void {
   const { extents } = layout;
   if (extents.includes(0)) return;
+  if (range && range.count < layout.channels) {
+    const [outer, channels, inner] = extents as [number, number, number];
+    const { first, count } = range;
+    const block: Block = { outer: 1, channels: count, inner };
+    for (let o = 0; o < outer; o++) {
+      visit((o * channels + first) * inner, first, block);
+    }
+    return;
+  }
   const n = extents.length;
   const block: Block = {
     outer: extents[n - 3]!,
     channels: extents[n - 2]!,
     inner: extents[n - 1]!,
   };
+  // What all the rest comes to for a single axis; small calls notice it.
+  if (n === 3) return visit(0, 0, block);
   const leading = extents.slice(0, n - 3);
   const index = leading.map(() => 0);
   const size = block.outer * block.channels * block.inner;

@@ -9,6 +9,7 @@ import {
 } from "../tensor.ts";
 import { KERNELS } from "./dispatch.ts";
 import { layoutOf } from "./layout.ts";
+import { rangesOf } from "./pieces.ts";
 import { allocateOff, copyInto, viewLike } from "./testing/arrays.ts";
 import { assertSameBits } from "./testing/bits.ts";
 import {
@@ -566,5 +567,112 @@ Deno.test("a Float16Array is taken as its bits", () => {
     const mean = new Float64Array(5);
     kernels.moments("float16", layout, x, mean, new Float64Array(5));
     assertEquals([...mean], [1.5, 1.5, 1.5, 1.5, 1.5], name);
+  }
+});
+
+Deno.test("ranges cover all channels once, in order", () => {
+  const dims = fc.tuple(
+    fc.integer({ min: 1, max: 300 }),
+    fc.integer({ min: 1, max: 300 }),
+    fc.integer({ min: 1, max: 5000 }),
+  );
+  fc.assert(fc.property(dims, (dims) => {
+    const layout = layoutOf(dims, [1]);
+    let next = 0;
+    for (const { first, count } of rangesOf(layout)) {
+      assertEquals(first, next);
+      assert(count > 0);
+      next += count;
+    }
+    assertEquals(next, layout.channels);
+  }));
+  assertEquals(rangesOf(layoutOf([8, 64, 56, 56], [1])).length, 32);
+  // Channels last, more than one axis, and what fits a cache: one range.
+  for (const axes of [[3], [0, 2]]) {
+    assertEquals(rangesOf(layoutOf([8, 64, 56, 56], axes)).length, 1);
+  }
+  assertEquals(rangesOf(layoutOf([1, 64, 14, 14], [1])).length, 1);
+});
+
+Deno.test("outputs range by range are those of the whole, on all kernels", () => {
+  const dims = [3, 5, 9001];
+  const layout = layoutOf(dims, [1]);
+  assert(rangesOf(layout).length > 1);
+  for (const type of ELEMENT_TYPES) {
+    const { x, dy, usualX, usualDy, parameters, usualMean } = give(
+      type,
+      dims,
+      [1],
+      3,
+    );
+    const [mean, p, q, r] = parameters as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ];
+    for (const { name, start } of KERNELS) {
+      const kernels = start();
+      const whole = createData(type, x.length);
+      const parts = createData(type, x.length);
+      const wholeDx = createData(type, x.length);
+      const partsDx = createData(type, x.length);
+      kernels.normalize(type, layout, x, whole, mean, p, q);
+      kernels.inputGradient(type, layout, x, dy, wholeDx, mean, p, q, r);
+      const vectors = [0, 1, 2, 3].map(() => new Float64Array(5));
+      const wanted = [0, 1, 2, 3].map(() => new Float64Array(5));
+      const run = (
+        [a, b, c, d]: Float64Array[],
+        visit: boolean,
+      ): void => {
+        kernels.moments(
+          type,
+          layout,
+          usualX,
+          a!,
+          b!,
+          visit
+            ? (range) => {
+              // Final at this point, although the kernels run in between.
+              assertEquals(a![range.first], wanted[0]![range.first]);
+              kernels.normalize(type, layout, x, parts, mean, p, q, range);
+            }
+            : undefined,
+        );
+        kernels.gradientSums(
+          type,
+          layout,
+          usualX,
+          usualDy,
+          usualMean,
+          c!,
+          d!,
+          visit
+            ? (range) => {
+              assertEquals(d![range.first], wanted[3]![range.first]);
+              kernels.inputGradient(
+                type,
+                layout,
+                x,
+                dy,
+                partsDx,
+                mean,
+                p,
+                q,
+                r,
+                range,
+              );
+            }
+            : undefined,
+        );
+      };
+      run(wanted, false);
+      run(vectors, true);
+      vectors.forEach((vector, i) => {
+        assertSameBits(vector, wanted[i]!, `${name}, ${type}, vector ${i}`);
+      });
+      assertSameBits(parts, whole, `normalize, ${name}, ${type}`);
+      assertSameBits(partsDx, wholeDx, `inputGradient, ${name}, ${type}`);
+    }
   }
 });

@@ -5,7 +5,7 @@
  */
 
 import type { ElementType, TensorData } from "../tensor.ts";
-import type { Layout } from "./layout.ts";
+import type { ChannelRange, Layout } from "./layout.ts";
 
 /** The names of the kernel implementations. */
 export type KernelName = "typed-array" | "wasm";
@@ -27,11 +27,17 @@ export interface Allocation {
 }
 
 /**
- * The arithmetic of training. All of it is in float64, whatever the element
- * type: elements are widened exactly, every operation is rounded once, in the
- * order that is written (no fused multiply-add), and results are rounded once
- * when they are stored (16-bit types by way of float32). `mean` and the like
- * are one value per channel.
+ * Hears of a range of channels whose results are final, while their elements
+ * are still in a cache. It may run any kernel on them.
+ */
+export type RangeVisitor = (range: ChannelRange) => void;
+
+/**
+ * The arithmetic of training in float64, whatever the element type: elements
+ * are widened exactly, every operation is rounded once, in the order that is
+ * written (no fused multiply-add), and results are rounded once when they are
+ * stored (16-bit types by way of float32). `mean` and the like are one value
+ * per channel.
  */
 export interface TrainingKernels {
   /**
@@ -45,6 +51,7 @@ export interface TrainingKernels {
    * @param x The input.
    * @param mean Receives the means.
    * @param m2 Receives the sums of squared deviations.
+   * @param finished Hears of every range once both are there.
    */
   moments(
     type: ElementType,
@@ -52,6 +59,7 @@ export interface TrainingKernels {
     x: TensorData,
     mean: Float64Array,
     m2: Float64Array,
+    finished?: RangeVisitor,
   ): void;
 
   /**
@@ -64,6 +72,7 @@ export interface TrainingKernels {
    * @param mean What is taken off.
    * @param factor The factors.
    * @param summand The summands.
+   * @param range The channels to compute, all by default.
    */
   normalize(
     type: ElementType,
@@ -73,6 +82,7 @@ export interface TrainingKernels {
     mean: Float64Array,
     factor: Float64Array,
     summand: Float64Array,
+    range?: ChannelRange,
   ): void;
 
   /**
@@ -86,6 +96,7 @@ export interface TrainingKernels {
    * @param mean What is taken off `x`.
    * @param sum Receives the sums of `dy`.
    * @param product Receives the sums of `dy * (x - mean)`.
+   * @param finished Hears of every range once both are there.
    */
   gradientSums(
     type: ElementType,
@@ -95,6 +106,7 @@ export interface TrainingKernels {
     mean: Float64Array,
     sum: Float64Array,
     product: Float64Array,
+    finished?: RangeVisitor,
   ): void;
 
   /**
@@ -110,6 +122,7 @@ export interface TrainingKernels {
    * @param shift What is taken off `dy`.
    * @param slope The factors of `x - mean`.
    * @param factor The factors of all of it.
+   * @param range The channels to compute, all by default.
    */
   inputGradient(
     type: ElementType,
@@ -121,11 +134,12 @@ export interface TrainingKernels {
     shift: Float64Array,
     slope: Float64Array,
     factor: Float64Array,
+    range?: ChannelRange,
   ): void;
 }
 
-/** An implementation of the arithmetic over whole tensors. */
-export interface Kernels extends TrainingKernels {
+/** An implementation of the arithmetic of inference over whole tensors. */
+export interface InferenceKernels {
   /** Which implementation this is. */
   readonly name: KernelName;
 
@@ -161,3 +175,6 @@ export interface Kernels extends TrainingKernels {
    */
   allocate?(bytes: number): Allocation | undefined;
 }
+
+/** An implementation of all arithmetic over whole tensors. */
+export interface Kernels extends InferenceKernels, TrainingKernels {}

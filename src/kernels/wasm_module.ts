@@ -7,7 +7,6 @@
 import { OptionError, UnsupportedError } from "../errors.ts";
 import type { ElementType } from "../tensor.ts";
 import type { PieceOperation } from "./pieces.ts";
-import { WASM_HEX } from "./wasm_binary.ts";
 
 /**
  * `y = x * a + b` on a block of `outer * channels * inner` elements.
@@ -43,6 +42,8 @@ export type PieceForm = "Rows" | "Columns";
 export interface WasmExports {
   /** Inference, for each element type. */
   readonly affine: Readonly<Record<ElementType, AffineFunction>>;
+  /** Whether the module has the functions of training too. */
+  readonly hasTraining: boolean;
   /** Training, for the types that it computes on. */
   piece(
     operation: PieceOperation,
@@ -62,25 +63,20 @@ const SUFFIXES: Readonly<Record<ElementType, string>> = {
   float16: "Float16",
   bfloat16: "Bfloat16",
 };
-const OPERATIONS: readonly PieceOperation[] = [
-  "moments",
-  "gradientSums",
-  "normalize",
-  "inputGradient",
-];
 
-/** All exports of the module. */
-const EXPORTS: readonly string[] = [
-  ...Object.values(SUFFIXES).map((suffix) => `affine${suffix}`),
-  ...OPERATIONS.flatMap((operation) =>
-    ["Rows", "Columns"].flatMap((form) =>
-      ["Float32", "Float64"].map((suffix) => operation + form + suffix)
-    )
-  ),
-  ...["decode", "encode"].flatMap((direction) =>
-    ["Float16", "Bfloat16"].map((suffix) => direction + suffix)
-  ),
-];
+/** What of a module its users depend on. */
+export interface ModuleForm {
+  /** The file in `kernels/`. */
+  readonly file: string;
+  /** Its bytes in hexadecimal. */
+  readonly hex: string;
+  /** The functions that it has to export. */
+  readonly exports: readonly string[];
+}
+
+/** The exports that inference needs. */
+export const INFERENCE_EXPORTS: readonly string[] = Object.values(SUFFIXES)
+  .map((suffix) => `affine${suffix}`);
 
 /** The bytes of a hexadecimal text. */
 function decodeHex(hex: string): Uint8Array<ArrayBuffer> {
@@ -97,19 +93,19 @@ function decodeHex(hex: string): Uint8Array<ArrayBuffer> {
  * @throws {UnsupportedError} If the runtime has no WebAssembly, lacks SIMD,
  * or refuses to compile from bytes.
  */
-export function compileEmbedded(): WebAssembly.Module {
+export function compileEmbedded({ file, hex }: ModuleForm): WebAssembly.Module {
   if (typeof WebAssembly === "undefined") {
     throw new UnsupportedError(
       `Cannot start the WASM kernels: this runtime has no WebAssembly. Use the "typed-array" kernels, which give the same results`,
     );
   }
   try {
-    return new WebAssembly.Module(decodeHex(WASM_HEX));
+    return new WebAssembly.Module(decodeHex(hex));
   } catch (cause) {
     throw new UnsupportedError(
       `Cannot start the WASM kernels: this runtime does not compile them from bytes (${
         reasonOf(cause)
-      }). Pass a compiled kernels/evenkeel.wasm as the option "module", or use the "typed-array" kernels, which give the same results`,
+      }). Pass a compiled ${file} as the option "module", or use the "typed-array" kernels, which give the same results`,
       { cause },
     );
   }
@@ -121,7 +117,10 @@ export function compileEmbedded(): WebAssembly.Module {
  * @throws {OptionError} If it is not a module, or its imports or exports are
  * others.
  */
-export function checkModule(module: WebAssembly.Module): void {
+export function checkModule(
+  module: WebAssembly.Module,
+  { file, exports }: ModuleForm,
+): void {
   let exported: string[];
   let imported: string[];
   try {
@@ -130,19 +129,19 @@ export function checkModule(module: WebAssembly.Module): void {
       .map(({ module, name }) => `${module}.${name}`);
   } catch (cause) {
     throw new OptionError(
-      `Cannot use the option "module": expected a WebAssembly.Module compiled from kernels/evenkeel.wasm, got ${
+      `Cannot use the option "module": expected a WebAssembly.Module compiled from ${file}, got ${
         Object.prototype.toString.call(module)
       }`,
       { cause },
     );
   }
   if (
-    EXPORTS.some((name) => !exported.includes(name)) ||
+    exports.some((name) => !exported.includes(name)) ||
     imported.some((name) => name !== "env.memory")
   ) {
     throw new OptionError(
-      `Cannot use the option "module": expected kernels/evenkeel.wasm of this version, which exports ${
-        EXPORTS.join(", ")
+      `Cannot use the option "module": expected ${file} of this version, which exports ${
+        exports.join(", ")
       } and imports env.memory; got one that exports ${
         exported.join(", ") || "nothing"
       } and imports ${imported.join(", ") || "nothing"}`,
@@ -179,6 +178,7 @@ export function instantiate(
       float16: affine("float16"),
       bfloat16: affine("bfloat16"),
     },
+    hasTraining: "momentsRowsFloat32" in exports,
     piece: (operation, form, type) =>
       exports[operation + form + SUFFIXES[type]] as PieceFunction,
     convert: (direction, type) =>

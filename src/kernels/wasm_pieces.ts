@@ -29,6 +29,19 @@ import {
 } from "./wasm_instance.ts";
 import type { ConvertFunction } from "./wasm_module.ts";
 
+/** The exports that training needs, beside those of inference. */
+export const PIECE_EXPORTS: readonly string[] = [
+  ...["moments", "gradientSums", "normalize", "inputGradient"].flatMap(
+    (operation) =>
+      ["Rows", "Columns"].flatMap((form) =>
+        ["Float32", "Float64"].map((suffix) => operation + form + suffix)
+      ),
+  ),
+  ...["decode", "encode"].flatMap((direction) =>
+    ["Float16", "Bfloat16"].map((suffix) => direction + suffix)
+  ),
+];
+
 /** Where 16-bit elements are in a staging area, behind those in float32. */
 const HALVES = 4 * PIECE_ELEMENTS;
 

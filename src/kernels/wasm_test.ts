@@ -2,37 +2,49 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { OptionError } from "../errors.ts";
 import { layoutOf } from "./layout.ts";
 import { opcodesOf, SIMD_PREFIX } from "./testing/wasm_opcodes.ts";
-import { createWasmKernels } from "./wasm.ts";
+import { createWasmKernels, FULL_FORM } from "./wasm.ts";
 import { WASM_HEX } from "./wasm_binary.ts";
+import { createWasmInference, INFERENCE_FORM } from "./wasm_inference.ts";
 import { compileEmbedded } from "./wasm_module.ts";
 
-function embeddedBytes(): Uint8Array<ArrayBuffer> {
-  const bytes = WASM_HEX.match(/../g)!.map((byte) => Number(`0x${byte}`));
+function embeddedBytes(hex = WASM_HEX): Uint8Array<ArrayBuffer> {
+  const bytes = hex.match(/../g)!.map((byte) => Number(`0x${byte}`));
   return Uint8Array.from(bytes);
 }
 
-Deno.test("the embedded bytes are kernels/evenkeel.wasm", async () => {
-  const url = new URL("../../kernels/evenkeel.wasm", import.meta.url);
-  assertEquals(embeddedBytes(), await Deno.readFile(url));
+const FORMS = [FULL_FORM, INFERENCE_FORM];
+
+Deno.test("the embedded bytes are those of the files in kernels/", async () => {
+  for (const { file, hex } of FORMS) {
+    const url = new URL(`../../${file}`, import.meta.url);
+    assertEquals(embeddedBytes(hex), await Deno.readFile(url), file);
+  }
 });
 
 Deno.test("the module imports its memory and exports functions only", () => {
-  const module = compileEmbedded();
-  assertEquals(WebAssembly.Module.imports(module), [
-    { module: "env", name: "memory", kind: "memory" },
-  ]);
-  for (const { name, kind } of WebAssembly.Module.exports(module)) {
-    assertEquals(kind, "function", name);
+  for (const form of FORMS) {
+    const module = compileEmbedded(form);
+    assertEquals(WebAssembly.Module.imports(module), [
+      { module: "env", name: "memory", kind: "memory" },
+    ]);
+    const exported = WebAssembly.Module.exports(module);
+    assertEquals(
+      exported.map(({ name }) => name).toSorted(),
+      form.exports.toSorted(),
+    );
+    for (const { name, kind } of exported) assertEquals(kind, "function", name);
   }
 });
 
 Deno.test("the module uses SIMD, but never relaxed SIMD", () => {
-  const simd = [...opcodesOf(embeddedBytes())]
-    .filter((opcode) => opcode >= SIMD_PREFIX * 0x10000)
-    .map((opcode) => opcode - SIMD_PREFIX * 0x10000);
-  assert(simd.includes(0xe6), "f32x4.mul is missing");
-  // Relaxed instructions, fused multiply-add among them, start at 0x100.
-  assertEquals(simd.filter((code) => code >= 0x100), []);
+  for (const { hex } of FORMS) {
+    const simd = [...opcodesOf(embeddedBytes(hex))]
+      .filter((opcode) => opcode >= SIMD_PREFIX * 0x10000)
+      .map((opcode) => opcode - SIMD_PREFIX * 0x10000);
+    assert(simd.includes(0xe6), "f32x4.mul is missing");
+    // Relaxed instructions, fused multiply-add among them, start at 0x100.
+    assertEquals(simd.filter((code) => code >= 0x100), []);
+  }
 });
 
 Deno.test("the memory stays small and fixed, whatever the tensor", () => {
@@ -79,4 +91,21 @@ Deno.test("a module that is not ours is refused, with what was expected", () => 
       "expected a WebAssembly.Module",
     );
   }
+});
+
+Deno.test("inference takes its own module, and the one with everything does too", () => {
+  const module = compileEmbedded(INFERENCE_FORM);
+  const full = compileEmbedded(FULL_FORM);
+  for (const given of [undefined, module, full]) {
+    const kernels = createWasmInference(given);
+    const x = new Float32Array([1, 2, 3]);
+    const one = new Float32Array(3).fill(1);
+    kernels.affine("float32", layoutOf([3], [0]), x, x, one, one);
+    assertEquals(x, new Float32Array([2, 3, 4]));
+  }
+  assertThrows(
+    () => createWasmKernels(module),
+    OptionError,
+    "expected kernels/evenkeel.wasm of this version",
+  );
 });

@@ -15,9 +15,15 @@
  */
 
 import { ShapeError } from "../errors.ts";
-import { layoutOf } from "../kernels/layout.ts";
+import { type ChannelRange, layoutOf } from "../kernels/layout.ts";
 import type { Kernels } from "../kernels/types.ts";
-import { createData, encodeInto, type Tensor, widen } from "../tensor.ts";
+import {
+  createData,
+  encodeInto,
+  type Tensor,
+  type TensorData,
+  widen,
+} from "../tensor.ts";
 import { type MaskState, sumOverGroups, type TrainingTape } from "./forward.ts";
 import { forEachElement } from "./mask.ts";
 import { inferenceStatistics, type InferenceVariables } from "./inference.ts";
@@ -40,14 +46,19 @@ export interface GradientSums {
   readonly product: Float64Array;
 }
 
-/** The sums of a batch's gradients that dx depends on. */
+/**
+ * The sums of a batch's gradients that dx depends on; `finished` hears of every
+ * range of channels whose sums are there.
+ */
 export function gradientSumsOf(
   kernels: Kernels,
   { x, layout, mean }: Pick<TrainingTape, "x" | "layout" | "mean">,
   dy: Tensor,
+  finished?: (sums: GradientSums, range: ChannelRange) => void,
 ): GradientSums {
   const sum = new Float64Array(layout.channels);
   const product = new Float64Array(layout.channels);
+  const sums = { sum, product };
   kernels.gradientSums(
     x.type,
     layout,
@@ -56,8 +67,9 @@ export function gradientSumsOf(
     mean,
     sum,
     product,
+    finished && ((range) => finished(sums, range)),
   );
-  return { sum, product };
+  return sums;
 }
 
 /** Checks sums that came from elsewhere. */
@@ -77,6 +89,7 @@ function checkSums({ sum, product }: GradientSums, channels: number): void {
  * @param dy The gradient by the output, in the type of `tape.x`.
  * @param merged The sums of all replicas where the batch's moments were
  * merged; by default this batch's own.
+ * @param dx Receives the gradient by the input; neither that nor `dy`.
  *
  * @throws {ShapeError} If the merged sums have another number of channels.
  */
@@ -85,6 +98,7 @@ export function trainingGradients(
   tape: TrainingTape,
   dy: Tensor,
   merged?: GradientSums,
+  dx: TensorData = createData(tape.x.type, tape.x.data.length),
 ): RawGradients {
   const { x, layout, channels, count, mean, inverse, correction } = tape;
   const scale = tape.gamma;
@@ -95,17 +109,22 @@ export function trainingGradients(
     ...tape,
     x: { type: "float64" as const, dims: x.dims, data: widen(x) },
   };
-  const own = gradientSumsOf(kernels, seen, passed);
   if (merged) checkSums(merged, layout.channels);
-  const { sum, product } = merged ?? own;
   const factor = inverse.map((inv, i) =>
     inv * (scale?.[i % channels] ?? 1) * (correction?.r[i % channels] ?? 1)
   );
-  const dx = createData(x.type, x.data.length);
-  if (tape.mask) {
-    maskedInputGradient(tape, tape.mask, passed, factor, own, dx);
-  } else {
-    const target = passed === dy ? dx : new Float64Array(dx.length);
+  const target = passed === dy ? dx : new Float64Array(dx.length);
+  const shift = new Float64Array(layout.channels);
+  const slope = new Float64Array(layout.channels);
+  // dx of a range follows its sums, so that both read it from memory once.
+  const writeRange = (
+    { sum, product }: GradientSums,
+    range: ChannelRange,
+  ): void => {
+    for (let i = range.first; i < range.first + range.count; i++) {
+      shift[i] = sum[i]! / count;
+      slope[i] = product[i]! * inverse[i]! * inverse[i]! / count;
+    }
     kernels.inputGradient(
       seen.x.type,
       layout,
@@ -113,10 +132,22 @@ export function trainingGradients(
       passed.data,
       target,
       mean,
-      sum.map((s) => s / count),
-      product.map((p, i) => p * inverse[i]! * inverse[i]! / count),
+      shift,
+      slope,
       factor,
+      range,
     );
+  };
+  const own = gradientSumsOf(
+    kernels,
+    seen,
+    passed,
+    tape.mask || merged ? undefined : writeRange,
+  );
+  if (tape.mask) {
+    maskedInputGradient(tape, tape.mask, passed, factor, own, dx);
+  } else {
+    if (merged) writeRange(merged, { first: 0, count: layout.channels });
     if (target !== dx) encodeInto(x.type, dx, target);
   }
   const dgamma = own.product.map((p, i) => {
@@ -154,12 +185,14 @@ export interface InferenceTape {
  * @param tape What the call left.
  * @param layer The layer.
  * @param dy The gradient by the output, in the type of `tape.x`.
+ * @param dx Receives the gradient by the input; neither that nor `dy`.
  */
 export function inferenceGradients(
   kernels: Kernels,
   { x, axes }: InferenceTape,
   layer: InferenceVariables,
   dy: Tensor,
+  dx: TensorData = createData(x.type, x.data.length),
 ): RawGradients {
   const layout = layoutOf(x.dims, axes);
   const statistics = inferenceStatistics(layer, true);
@@ -169,7 +202,6 @@ export function inferenceGradients(
     statistics.variance,
     (v) => 1 / Math.sqrt(v + epsilon),
   );
-  const dx = createData(x.type, x.data.length);
   kernels.normalize(
     x.type,
     layout,

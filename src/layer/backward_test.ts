@@ -1,6 +1,11 @@
 // Gradients against central differences in float64, on both kernels.
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
 import { OptionError, ShapeError } from "../errors.ts";
 import { KERNELS } from "../kernels/dispatch.ts";
 import { type Tensor, tensor } from "../tensor.ts";
@@ -313,4 +318,35 @@ Deno.test("gradients have the types of what they are by", () => {
     "float32",
     "float32",
   ]);
+});
+
+Deno.test("the gradient by the input goes where out says", () => {
+  const dims = [2, 3, 5];
+  const x = tensor(Float32Array.from({ length: 30 }, (_, i) => i % 7), dims);
+  const dy = tensor(Float32Array.from({ length: 30 }, (_, i) => i % 4), dims);
+  for (const training of [true, false]) {
+    const layer = new BatchNormalization({ axis: 1 });
+    layer.call(x, { training });
+    const expected = layer.backward(dy);
+    const out = tensor(new Float32Array(30).fill(9), dims);
+    const { dx, dgamma, dbeta } = layer.backward(dy, { out });
+    assertStrictEquals(dx, out);
+    assertEquals({ dx, dgamma, dbeta }, expected as unknown);
+    assertThrows(
+      () => layer.backward(dy, { out: dy }),
+      OptionError,
+      "shares memory with the input or dy",
+    );
+    assertThrows(() => layer.backward(dy, { out: x }), OptionError);
+    assertThrows(
+      () => layer.backward(dy, { out: tensor([1], [1]) }),
+      ShapeError,
+      "expected shape [2, 3, 5]",
+    );
+    assertThrows(
+      () => layer.backward(dy, { out: tensor(new Float64Array(30), dims) }),
+      OptionError,
+      "expected type float32",
+    );
+  }
 });

@@ -420,13 +420,15 @@ export class BatchNormalization extends LayerVariables {
    *
    * @param dy The gradient by the output, of the output's shape; converted to
    * the type that the layer computes in.
-   * @param options The sums of all replicas, after a call with merged moments.
+   * @param options The sums of all replicas, after a call with merged moments,
+   * and where the gradient by the input goes.
    * @returns The gradients; those of parameters that the layer has not are
    * missing.
    *
    * @throws {OptionError} If there was no call before, or the call in
-   * inference overwrote its input.
-   * @throws {ShapeError} If `dy` has another shape than the output.
+   * inference overwrote its input, or `out` has another type than the layer
+   * computes in or shares memory with the input or `dy`.
+   * @throws {ShapeError} If `dy` or `out` has another shape than the output.
    */
   backward(dy: Tensor, options: BackwardOptions = {}): Gradients {
     const { input, gradient, kernels } = this.#prepareBackward(dy);
@@ -435,20 +437,41 @@ export class BatchNormalization extends LayerVariables {
         `Cannot use sums in layer "${this.name}": its last call was not in training`,
       );
     }
+    const { out } = options;
+    if (out) this.#checkGradientOut(out, input, gradient);
     const raw = this.#tape
-      ? trainingGradients(kernels, this.#tape, gradient, options.sums)
+      ? trainingGradients(
+        kernels,
+        this.#tape,
+        gradient,
+        options.sums,
+        out?.data,
+      )
       : inferenceGradients(
         kernels,
         { x: input, axes: this.#built!.axes },
         this,
         gradient,
+        out?.data,
       );
     const { gamma, beta } = this;
     return {
-      dx: castTensor(raw.dx, this.#inputType!),
+      dx: out ?? castTensor(raw.dx, this.#inputType!),
       ...(gamma ? { dgamma: tensorLike(gamma, raw.dgamma) } : {}),
       ...(beta ? { dbeta: tensorLike(beta, raw.dbeta) } : {}),
     };
+  }
+
+  #checkGradientOut(out: Tensor, input: Tensor, gradient: Tensor): void {
+    const what = `out of backward of layer "${this.name}"`;
+    checkLike(out, this.options.dtype.compute, input.dims, what);
+    if (
+      overlap(out.data, input.data) || overlap(out.data, gradient.data)
+    ) {
+      throw new OptionError(
+        `Cannot use ${what}: it shares memory with the input or dy, which are still read`,
+      );
+    }
   }
 
   /**

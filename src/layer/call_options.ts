@@ -31,6 +31,11 @@ export interface CallOptions {
 export interface BackwardOptions {
   /** The added sums of all replicas, in the place of the batch's own. */
   readonly sums?: GradientSums;
+  /**
+   * Where the gradient by the input goes: a tensor of the type that the layer
+   * computes in, which shares no memory with the input or `dy`.
+   */
+  readonly out?: Tensor;
 }
 
 /** The gradients of a call. */

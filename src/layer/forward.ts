@@ -246,6 +246,71 @@ export function measure(
   };
 }
 
+/**
+ * Measures a batch and writes its output in one sweep: range by range of
+ * channels, so that a range is normalized while it is still in a cache.
+ *
+ * @param layer The built layer, without renormalization and adjustment.
+ * @param kernels What to run on.
+ * @param x The input, in the type that the layer computes in.
+ * @param y Receives the output; not the input.
+ *
+ * @throws {ShapeError} If the batch does not fit.
+ */
+export function sweepBatch(
+  layer: TrainingLayer,
+  kernels: Kernels,
+  x: Tensor,
+  y: TensorData,
+): TrainingTape {
+  const statistics = statisticsLayout(layer, x.dims);
+  const { layout, channels } = statistics;
+  const vector = (): Float64Array => new Float64Array(layout.channels);
+  const mean = vector();
+  const variance = vector();
+  const inverse = vector();
+  const factor = vector();
+  const summand = vector();
+  const gamma = layer.gamma && widen(layer.gamma);
+  const beta = layer.beta && widen(layer.beta);
+  const { effectiveEpsilon } = layer;
+  // An empty batch has no variance; 0 keeps it out of the gradients.
+  const divisor = Math.max(layout.reduced, 1);
+  kernels.moments(x.type, layout, x.data, mean, variance, (range) => {
+    const { first, count } = range;
+    for (let i = first, c = first % channels; i < first + count; i++) {
+      variance[i]! /= divisor;
+      inverse[i] = 1 / Math.sqrt(variance[i]! + effectiveEpsilon);
+      factor[i] = inverse[i]! * (gamma ? gamma[c]! : 1);
+      summand[i] = beta ? beta[c]! : 0;
+      if (++c === channels) c = 0;
+    }
+    kernels.normalize(x.type, layout, x.data, y, mean, factor, summand, range);
+  });
+  return {
+    ...statistics,
+    x,
+    gamma,
+    count: layout.reduced,
+    mean,
+    variance,
+    inverse,
+    correction: undefined,
+    adjustment: undefined,
+    mask: undefined,
+  };
+}
+
+/** Whether a call can be computed by {@linkcode sweepBatch}. */
+export function canSweep(
+  layer: TrainingLayer,
+  { mask, moments }: TrainingInputs,
+): boolean {
+  const { renorm, adjustment } = layer.options;
+  return !renorm && !adjustment && !moments &&
+    (mask === undefined || !usesMask(layer));
+}
+
 /** The sum of each channel over the ghost batches. */
 export function sumOverGroups(
   values: Float64Array,
@@ -262,7 +327,8 @@ export function averageOverGroups(
   values: Float64Array,
   statistics: StatisticsLayout,
 ): Float64Array {
-  const groups = Math.max(statistics.groups, 1);
+  const { groups } = statistics;
+  if (groups <= 1) return sumOverGroups(values, statistics);
   return sumOverGroups(values, statistics).map((sum) => sum / groups);
 }
 

@@ -7,8 +7,10 @@
 import type { Kernels } from "../kernels/types.ts";
 import type { Tensor, TensorData } from "../tensor.ts";
 import {
+  canSweep,
   measure,
   normalizeBatch,
+  sweepBatch,
   type TrainingInputs,
   type TrainingLayer,
   type TrainingTape,
@@ -47,6 +49,7 @@ export function normalizeByBatch(
         options.renormClipping,
       )
       : undefined;
+  if (canSweep(layer, inputs)) return sweepBatch(layer, kernels, x, y);
   const tape = measure(layer, kernels, x, inputs, correct);
   normalizeBatch(layer, kernels, tape, y);
   return tape;

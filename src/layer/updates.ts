@@ -60,20 +60,20 @@ export function updateMovingStatistics(
     : "difference";
   const mean = averageOverGroups(tape.mean, tape);
   const variance = averageOverGroups(tape.variance, tape);
-  const deviation = deviationOf(variance, epsilon);
-  if (renorm) {
+  const deviation = renorm ? deviationOf(variance, epsilon) : undefined;
+  if (deviation) {
     updateCorrections(mean, deviation, variables, renormMomentum, rule);
   }
   if (frozen) return;
   moveAverage(variables.movingMean, mean, momentum, rule);
-  if (renorm) {
+  if (deviation) {
     updateMovingStddev(deviation, variables, epsilon, momentum, rule);
     return;
   }
   const bessel = fused ? tape.count / Math.max(tape.count - 1, 1) : 1;
   moveAverage(
     variables.movingVariance,
-    variance.map((v) => v * bessel),
+    bessel === 1 ? variance : variance.map((v) => v * bessel),
     momentum,
     rule,
   );
