@@ -5,7 +5,8 @@ import { assert, assertEquals } from "@std/assert";
 
 /** Folders of `src/`, from the users' end to the core; see README. */
 const LEVELS: readonly (readonly string[])[] = [
-  ["cli", "serve"],
+  ["cli"], // its commands serve and bundle
+  ["serve"],
   ["training", "session"],
   ["keras"], // ONNX models are a source of weights too
   ["onnx"],
