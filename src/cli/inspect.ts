@@ -8,8 +8,16 @@ import { widen } from "../tensor.ts";
 import { formatAxis } from "../layer/axis.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { type Arguments, type Command, EXIT } from "./command.ts";
+import type { KerasLayer, KerasModel } from "../keras/types.ts";
 import { type NamedLayer, openModel } from "./model.ts";
+import { formatSetting } from "./settings.ts";
 import { formatShape } from "./shapes.ts";
+import {
+  NET_FOR_URLS,
+  readSourceOptions,
+  SOURCE_DETAILS,
+  SOURCE_OPTIONS,
+} from "./source.ts";
 import { type Column, formatNumber, formatTable, wrapWords } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -26,6 +34,8 @@ interface LayerReport {
   readonly warnings: readonly string[];
   /** What the file does not say, and was taken to be Keras' default. */
   readonly assumed: readonly string[];
+  /** Why it was taken for one, where the file does not say its class; what is special about it. */
+  readonly reason: string | null;
   /** Null where the file does not tell the rank. */
   readonly inputShape: string | null;
 }
@@ -94,8 +104,8 @@ const WEIGHT_PROPERTIES = [
 ] as const;
 
 function reportOf(
-  { name, layer, shape, certain }: NamedLayer,
-  assumed: readonly string[],
+  { name, layer, found, shape, certain }: NamedLayer,
+  asked: readonly string[],
 ): LayerReport {
   const { options } = layer;
   return {
@@ -110,7 +120,12 @@ function reportOf(
       .map(([, weight]) => weight),
     options: optionNames(layer),
     warnings: warningsOf(layer),
-    assumed,
+    assumed: found.assumed,
+    // The caller knows why.
+    reason: [found.key, found.name, found.location ?? found.key]
+        .some((each) => asked.includes(each))
+      ? null
+      : found.reason ?? null,
     inputShape: certain ? formatShape(shape) : null,
   };
 }
@@ -119,48 +134,70 @@ const COLUMNS: readonly Column<LayerReport>[] = [
   { title: "layer", cell: (r) => r.name, shrink: true },
   { title: "axis", cell: (r) => formatAxis(r.axis), align: "right" },
   { title: "channels", cell: (r) => `${r.channels}`, align: "right" },
-  { title: "epsilon", cell: (r) => formatNumber(r.epsilon), align: "right" },
-  { title: "momentum", cell: (r) => formatNumber(r.momentum), align: "right" },
+  { title: "epsilon", cell: (r) => formatSetting(r.epsilon), align: "right" },
+  { title: "momentum", cell: (r) => formatSetting(r.momentum), align: "right" },
   { title: "dtype", cell: (r) => r.dtype },
 ];
 
-async function run(args: Arguments, terminal: Terminal): Promise<number> {
-  const [file] = args.positionals;
-  const { model, layers } = await openModel(file!);
-  const found = new Map(model.layers.map((each) => [each.key, each]));
-  const reports = layers.map((named) =>
-    reportOf(named, found.get(named.name)?.assumed ?? [])
+/** A layer that may be one, and was not loaded. */
+type NotLoaded = Pick<KerasLayer, "key" | "className"> & { reason: string };
+
+function notLoaded({ layers }: KerasModel): NotLoaded[] {
+  return layers.flatMap(({ key, className, loaded, reason }) =>
+    loaded || reason === undefined ? [] : [{
+      key,
+      ...(className === undefined ? {} : { className }),
+      reason,
+    }]
   );
-  // What may be one, and was not loaded.
-  const left = model.layers.flatMap(({ key, loaded, reason }) =>
-    !loaded && reason !== undefined ? [{ name: key, reason }] : []
-  );
-  const { format, kerasVersion } = model;
-  if (args.options.json) {
-    terminal.out(JSON.stringify(
-      {
-        file,
-        format,
-        kerasVersion: kerasVersion ?? null,
-        layers: model.layers.length,
-        batchNormalizations: reports,
-        notLoaded: left,
-      },
-      null,
-      2,
-    ));
-    return EXIT.ok;
+}
+
+/** A sentence in lines of at most 80 columns. */
+function wrapped(text: string, indent: number): string {
+  return " ".repeat(indent) + wrapWords(text.split(" "), indent);
+}
+
+/** Names with the same text, which stands below them once. */
+function printGrouped(
+  title: string,
+  entries: readonly (readonly [name: string, text: string])[],
+  terminal: Terminal,
+): void {
+  if (entries.length === 0) return;
+  const groups = new Map<string, string[]>();
+  for (const [name, text] of entries) {
+    groups.set(text, [...groups.get(text) ?? [], name]);
   }
-  terminal.out(file!);
-  terminal.out(
-    `${format}${
-      kerasVersion ? `, Keras ${kerasVersion}` : ""
-    }, ${reports.length} BatchNormalization of ${model.layers.length} layers`,
-  );
-  if (reports.length > 0) {
-    terminal.out("");
-    terminal.out(formatTable(reports, COLUMNS, terminal));
+  terminal.out("");
+  terminal.out(wrapped(title, 0));
+  for (const [text, names] of groups) {
+    terminal.out(wrapped(`${names.join(", ")}:`, 2));
+    terminal.out(wrapped(text, 4));
   }
+}
+
+/** What a file is: its format, its release and how much there is. */
+function headline(
+  { format, kerasVersion, layers }: KerasModel,
+  count: number,
+): string {
+  // Of a graph, only the nodes of interest are listed.
+  const isGraph = format === "onnx" || format === "tfjs-graph";
+  const total = layers.length;
+  const counted = !isGraph
+    ? `${count} BatchNormalization of ${total} layers`
+    : count === total
+    ? `${count} BatchNormalization`
+    : `${count} of ${total} BatchNormalization loaded`;
+  return `${format}${
+    kerasVersion ? `, Keras ${kerasVersion}` : ""
+  }, ${counted}`;
+}
+
+function printOptions(
+  reports: readonly LayerReport[],
+  terminal: Terminal,
+): void {
   const special = reports.filter(({ options }) => options.length > 0);
   if (special.length > 0) terminal.out("");
   for (const { name, options } of special) {
@@ -170,39 +207,90 @@ async function run(args: Arguments, terminal: Terminal): Promise<number> {
     const start = indent === 4 ? `${head}\n    ` : head;
     terminal.out(`${start}${wrapWords(options, indent)}`);
   }
-  const guessed = reports.filter(({ assumed }) => assumed.length > 0);
-  if (guessed.length > 0) {
+}
+
+function print(
+  reports: readonly LayerReport[],
+  left: readonly NotLoaded[],
+  isGraph: boolean,
+  terminal: Terminal,
+): void {
+  if (reports.length > 0) {
     terminal.out("");
-    terminal.out(
-      "The file does not say these; loadKeras takes them in the option layers:",
-    );
+    terminal.out(formatTable(reports, COLUMNS, terminal));
   }
-  for (const { name, assumed } of guessed) {
-    terminal.out(`  ${name}: ${assumed.join(", ")}`);
-  }
-  if (left.length > 0) {
-    terminal.out("");
-    terminal.out("Not loaded, but may be a BatchNormalization:");
-  }
-  for (const { name, reason } of left) {
-    terminal.out(`  ${name}:`);
-    terminal.out(`    ${wrapWords(reason.split(" "), 4)}`);
-  }
+  printOptions(reports, terminal);
+  printGrouped(
+    "The file does not say these; --layers or --config does:",
+    reports.filter(({ assumed }) => assumed.length > 0)
+      .map(({ name, assumed }) => [name, assumed.join(", ")]),
+    terminal,
+  );
+  printGrouped(
+    // Nodes are what they are; there is something to know about them.
+    isGraph ? "To know:" : "Taken for a BatchNormalization:",
+    reports.flatMap(({ name, reason }) => reason ? [[name, reason]] : []),
+    terminal,
+  );
+  const isOne = ({ className }: NotLoaded) =>
+    className === "BatchNormalization";
+  printGrouped(
+    "Not loaded:",
+    left.filter(isOne).map(({ key, reason }) => [key, reason]),
+    terminal,
+  );
+  printGrouped(
+    "Not loaded, but may be a BatchNormalization:",
+    left.filter((each) => !isOne(each)).map(({ key, reason }) => [key, reason]),
+    terminal,
+  );
   for (const { name, warnings } of reports) {
     for (const warning of warnings) {
       terminal.err(`warning: ${name}: ${warning}`);
     }
   }
+}
+
+async function run(args: Arguments, terminal: Terminal): Promise<number> {
+  const [file] = args.positionals;
+  const options = await readSourceOptions(args);
+  const { model, layers } = await openModel(file!, options);
+  const asked = Object.keys(options.layers ?? {});
+  const reports = layers.map((each) => reportOf(each, asked));
+  const left = notLoaded(model);
+  if (args.options.json) {
+    terminal.out(JSON.stringify(
+      {
+        file,
+        format: model.format,
+        kerasVersion: model.kerasVersion ?? null,
+        layers: model.layers.length,
+        batchNormalizations: reports,
+        notLoaded: left.map(({ key, reason }) => ({ name: key, reason })),
+      },
+      null,
+      2,
+    ));
+    return EXIT.ok;
+  }
+  terminal.out(file!);
+  terminal.out(headline(model, reports.length));
+  if (model.format === "onnx" && model.layers.length === 0) {
+    terminal.out(
+      "Converters make Mul and Add of the layers, or fold them into kernels; evenkeel\nupdate finds those with the Keras file.",
+    );
+  }
+  print(reports, left, model.format === "onnx", terminal);
   return EXIT.ok;
 }
 
 /** The `inspect` sub-command. */
 export const inspect: Command = {
   name: "inspect",
-  summary: "Lists the BatchNormalization layers of a Keras file",
+  summary: "Lists the BatchNormalization layers of a file",
   positionals: ["FILE"],
-  options: {},
-  details: "",
-  permissions: "--allow-read",
+  options: SOURCE_OPTIONS,
+  details: SOURCE_DETAILS,
+  permissions: `--allow-read${NET_FOR_URLS}`,
   run,
 };

@@ -1,17 +1,31 @@
 /**
- * Which input shape to use for a layer when only its Keras file is known.
+ * Shapes on the command line, and for a trial run.
  *
  * @module
  */
 
-import type { BatchNormalization } from "../layer/batch_normalization.ts";
-import { UsageError } from "./command.ts";
+import { ShapeError } from "../errors.ts";
+import { type InputShape, shapeOfRank } from "../keras/least_shape.ts";
+import { type Option, UsageError } from "./command.ts";
+import type { NamedLayer } from "./model.ts";
 
-/** A shape; null for extents that vary. */
-export type InputShape = readonly (number | null)[];
+/** The option of sub-commands that need the shapes of layers' inputs. */
+export const SHAPE_OPTION: Option = {
+  type: "string",
+  multiple: true,
+  value: "SHAPE",
+  help: "such as ?,28,28,64, ? for any; also LAYER=SHAPE",
+};
+
+/** The shapes that the command line gives. */
+export interface GivenShapes {
+  /** That of layers which have none of their own. */
+  readonly all: InputShape | undefined;
+  readonly byLayer: ReadonlyMap<string, InputShape>;
+}
 
 /**
- * Reads `--input-shape`: extents with commas, `?` for those that vary.
+ * Reads a shape: extents with commas, `?` for those that vary.
  *
  * @throws {UsageError} If it is anything else.
  */
@@ -29,48 +43,85 @@ export function parseShape(text: string): InputShape {
   });
 }
 
-/** A shape as `--input-shape` takes it. */
-export function formatShape(shape: InputShape): string {
-  return shape.map((extent) => extent ?? "?").join(",");
-}
-
-/** The extents of a layer's kept axes, from its parameters. */
-function keptExtents(layer: BatchNormalization): readonly number[] {
-  return layer.movingMean.dims;
+/**
+ * Reads all `--input-shape`.
+ *
+ * @throws {UsageError} If one is no shape, or is there twice.
+ */
+export function readShapes(texts: readonly string[] = []): GivenShapes {
+  let all: InputShape | undefined;
+  const byLayer = new Map<string, InputShape>();
+  for (const text of texts) {
+    // A shape has no "=", a name can have some.
+    const at = text.lastIndexOf("=");
+    const name = text.slice(0, Math.max(0, at));
+    const shape = parseShape(text.slice(at + 1));
+    if (at < 0 ? all : byLayer.has(name)) {
+      throw new UsageError(
+        `Cannot use --input-shape ${text}: there is another one ${
+          at < 0
+            ? "for all layers; write LAYER=SHAPE for one of them"
+            : `for layer "${name}"`
+        }`,
+      );
+    }
+    if (at < 0) all = shape;
+    else byLayer.set(name, shape);
+  }
+  return { all, byLayer };
 }
 
 /**
- * The smallest shape that a layer's axis and parameters fit, and whether its
- * rank is certain.
+ * Checks that all layers with a shape are there.
  *
- * Parameters of several axes have the input's rank. A single axis tells only
- * the least: axis 1 may be that of a matrix or of a channels-first image, 2 of
- * a sequence or of an image's width, and -1 of anything.
+ * @throws {UsageError} If one is not.
  */
-export function guessShape(
-  layer: BatchNormalization,
-): { shape: InputShape; certain: boolean } {
-  const extents = keptExtents(layer);
-  const { axis, virtualBatchSize } = layer.options;
-  const axes = typeof axis === "number" ? [axis] : axis;
-  if (extents.length > 1) {
-    // Several axes: the parameters have the input's rank, 1s elsewhere; ghost
-    // batches insert one dimension at index 1.
-    const full = virtualBatchSize === null
-      ? extents
-      : extents.filter((_, d) => d !== 1);
-    const kept = axes.map((a) => (a < 0 ? a + full.length : a));
-    return {
-      shape: full.map((extent, d) => (kept.includes(d) ? extent : null)),
-      certain: true,
-    };
+export function checkShapeNames(
+  { byLayer }: GivenShapes,
+  layers: readonly NamedLayer[],
+): void {
+  for (const name of byLayer.keys()) {
+    if (layers.some((each) => each.name === name)) continue;
+    throw new UsageError(
+      `Cannot use --input-shape ${name}=...: there is no layer "${name}", expected one of ${
+        layers.map(({ name }) => `"${name}"`).join(", ")
+      }`,
+    );
   }
-  const [channels] = extents;
-  const [a = -1] = axes;
-  const rank = a < 0 ? Math.max(2, -a + 1) : Math.max(2, a + 1);
-  const shape: (number | null)[] = new Array(rank).fill(null);
-  shape[a < 0 ? a + rank : a] = channels!;
-  return { shape, certain: false };
+}
+
+/** The error for a shape from the command line that a layer cannot take. */
+export function shapeError(name: string, cause: Error): UsageError {
+  return new UsageError(
+    `Cannot use that --input-shape for layer "${name}": ${cause.message}`,
+    { cause },
+  );
+}
+
+/**
+ * The shape that is given for a layer, with the layer's channels where it has
+ * `?`; undefined if none is.
+ *
+ * @throws {UsageError} If it does not fit the layer.
+ */
+export function givenShape(
+  { all, byLayer }: GivenShapes,
+  { name, layer }: NamedLayer,
+): InputShape | undefined {
+  const given = byLayer.get(name) ?? all;
+  if (!given) return undefined;
+  try {
+    const own = shapeOfRank(layer, given.length);
+    return given.map((extent, d) => extent ?? own[d]!);
+  } catch (error) {
+    if (error instanceof ShapeError) throw shapeError(name, error);
+    throw error;
+  }
+}
+
+/** A shape as `--input-shape` takes it. */
+export function formatShape(shape: InputShape): string {
+  return shape.map((extent) => extent ?? "?").join(",");
 }
 
 /** A shape with every varying extent set, for a trial run. */

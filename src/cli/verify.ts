@@ -6,13 +6,27 @@
 
 import { ShapeError } from "../errors.ts";
 import { formatAxis } from "../layer/axis.ts";
-import type { BatchNormalization } from "../layer/batch_normalization.ts";
+import type { KerasLayer, KerasModel } from "../keras/types.ts";
 import type { KernelName } from "../kernels/types.ts";
 import { type Agreement, measureAgreement, ULP_LIMIT } from "./agreement.ts";
-import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
+import { type Arguments, type Command, EXIT } from "./command.ts";
 import { type NamedLayer, openModel } from "./model.ts";
-import { concreteShape, parseShape } from "./shapes.ts";
-import { type Column, formatTable } from "./table.ts";
+import {
+  checkShapeNames,
+  concreteShape,
+  givenShape,
+  type GivenShapes,
+  readShapes,
+  SHAPE_OPTION,
+  shapeError,
+} from "./shapes.ts";
+import {
+  NET_FOR_URLS,
+  readSourceOptions,
+  SOURCE_DETAILS,
+  SOURCE_OPTIONS,
+} from "./source.ts";
+import { type Column, formatTable, wrapWords } from "./table.ts";
 import type { Style, Terminal } from "./terminal.ts";
 
 /** The trial run's batch and spatial extents, where the file leaves them open. */
@@ -39,11 +53,13 @@ const verdictStyle = ({ agrees }: Row): Style | undefined =>
   agrees === null ? undefined : agrees ? "good" : "bad";
 
 /** The closing line: what was compared, and how it went. */
-function verdict(rows: readonly Row[]): string {
+function verdict(rows: readonly Row[], unloaded: number): string {
   const compared = rows.filter((row) => row.agrees !== null);
   const failed = compared.filter((row) => !row.agrees);
-  const skipped = rows.length - compared.length;
-  const result = failed.length === 0
+  const skipped = rows.length - compared.length + unloaded;
+  const result = compared.length === 0
+    ? "No layer is compared with onnxruntime-web"
+    : failed.length === 0
     ? `${compared.length} of ${compared.length} layers agree with onnxruntime-web`
     : `${failed.length} of ${compared.length} layers DISAGREE with onnxruntime-web`;
   return skipped === 0 ? result : `${result}, ${skipped} not compared`;
@@ -92,30 +108,27 @@ const COLUMNS: readonly Column<Row>[] = [
 
 /** Measures a layer; a shape that does not fit is the command line's fault. */
 async function measure(
-  name: string,
-  layer: BatchNormalization,
-  shape: readonly number[],
-  given: boolean,
+  named: NamedLayer,
+  given: GivenShapes,
 ): Promise<Agreement> {
+  const shape = givenShape(given, named);
+  const concrete = concreteShape(shape ?? named.shape, BATCH, EXTENT);
   try {
-    return await measureAgreement(layer, shape);
+    return await measureAgreement(named.layer, concrete);
   } catch (error) {
-    if (!given || !(error instanceof ShapeError)) throw error;
-    throw new UsageError(
-      `Cannot use that --input-shape for layer "${name}": ${error.message}`,
-      { cause: error },
-    );
+    if (!shape || !(error instanceof ShapeError)) throw error;
+    throw shapeError(named.name, error);
   }
 }
 
 /** Runs every layer and yields its row as soon as it is known. */
 async function* measureAll(
   layers: readonly NamedLayer[],
-  given: ReturnType<typeof parseShape> | undefined,
+  given: GivenShapes,
 ): AsyncGenerator<Row> {
-  for (const { name, layer, shape } of layers) {
-    const concrete = concreteShape(given ?? shape, BATCH, EXTENT);
-    const agreement = await measure(name, layer, concrete, given !== undefined);
+  for (const named of layers) {
+    const { name, layer } = named;
+    const agreement = await measure(named, given);
     yield {
       name,
       axis: layer.options.axis,
@@ -126,11 +139,62 @@ async function* measureAll(
   }
 }
 
+/** What there is to know about a layer beside its numbers. */
+interface Remark {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** Layers of the model that are, or may be, BatchNormalizations and could not be loaded. */
+function notLoaded({ layers }: KerasModel): Remark[] {
+  const left = layers.filter(({ loaded, reason }) =>
+    !loaded && reason !== undefined
+  );
+  const isOne = ({ className }: KerasLayer) =>
+    className === "BatchNormalization";
+  const others = left.filter((each) => !isOne(each)).map(({ key }) => key);
+  return [
+    ...left.filter(isOne).map(({ key, reason }) => ({
+      name: key,
+      reason: reason!,
+    })),
+    ...others.map((name) => ({ name, reason: MAY_BE })),
+  ];
+}
+
+const MAY_BE =
+  "not loaded, but may be a BatchNormalization: evenkeel inspect tells why";
+
+/** What an ONNX model says about its nodes, such as that one is in training. */
+function remarks({ format, layers }: KerasModel): Remark[] {
+  return layers.flatMap(({ key, loaded, reason }) =>
+    format === "onnx" && loaded && reason !== undefined
+      ? [{ name: key, reason }]
+      : []
+  );
+}
+
+/** Remarks, those of the same text in one. */
+function printRemarks(remarks: readonly Remark[], terminal: Terminal): void {
+  for (const reason of new Set(remarks.map(({ reason }) => reason))) {
+    const names = remarks.filter((each) => each.reason === reason)
+      .map(({ name }) => name);
+    terminal.out(
+      `- ${wrapWords(`${names.join(", ")}: ${reason}`.split(" "), 2)}`,
+    );
+  }
+}
+
 async function run(args: Arguments, terminal: Terminal): Promise<number> {
   const [file] = args.positionals;
-  const { json, layer, "input-shape": shape } = args.options;
-  const given = typeof shape === "string" ? parseShape(shape) : undefined;
-  const { layers } = await openModel(file!, layer as string | undefined);
+  const given = readShapes(args.lists["input-shape"]);
+  const only = args.lists.layer ?? [];
+  const { model, layers } = await openModel(file!, {
+    ...await readSourceOptions(args),
+    only,
+  });
+  checkShapeNames(given, layers);
+  const left = only.length > 0 ? [] : notLoaded(model);
   const rows: Row[] = [];
   const progress = () =>
     terminal.progress(`verify: ${rows.length} of ${layers.length} layers`);
@@ -139,17 +203,22 @@ async function run(args: Arguments, terminal: Terminal): Promise<number> {
     rows.push(row);
     progress();
   }
-  if (json) {
-    terminal.out(JSON.stringify({ file, layers: rows }, null, 2));
-  } else if (rows.length === 0) {
+  if (args.options.json) {
+    terminal.out(
+      JSON.stringify({ file, layers: rows, notLoaded: left }, null, 2),
+    );
+  } else if (rows.length + left.length === 0) {
     terminal.out(`${file}: no BatchNormalization layers`);
   } else {
-    terminal.out(formatTable(rows, COLUMNS, terminal));
-    terminal.out("");
+    if (rows.length > 0) {
+      terminal.out(formatTable(rows, COLUMNS, terminal));
+      terminal.out("");
+    }
     for (const reason of new Set(rows.map((row) => row.reason))) {
       if (reason) terminal.out(`- ${reason}`);
     }
-    terminal.out(verdict(rows));
+    printRemarks([...remarks(model), ...left], terminal);
+    terminal.out(verdict(rows, left.length));
   }
   return rows.some((row) => row.agrees === false) ? EXIT.failed : EXIT.ok;
 }
@@ -157,22 +226,25 @@ async function run(args: Arguments, terminal: Terminal): Promise<number> {
 /** The `verify` sub-command. */
 export const verify: Command = {
   name: "verify",
-  summary: "Runs a Keras file's layers on both kernels and in onnxruntime-web",
+  summary: "Runs a file's layers on both kernels and in onnxruntime-web",
   positionals: ["FILE"],
   options: {
-    layer: { type: "string", value: "NAME", help: "only this layer" },
-    "input-shape": {
+    layer: {
       type: "string",
-      value: "SHAPE",
-      help: "extents with commas, ? for any: ?,28,28,64",
+      multiple: true,
+      value: "NAME",
+      help: "only this layer; can be given several times",
     },
+    "input-shape": SHAPE_OPTION,
+    ...SOURCE_OPTIONS,
   },
-  details:
-    `ULP is the largest difference to onnxruntime-web in units in the last place,
+  details: `${SOURCE_DETAILS}
+
+ULP is the largest difference to onnxruntime-web in units in the last place,
 for the typed-array (js) and the WASM kernels; 0 means the same bits. Float32
 must be 0, other types at most 1. ort/js and ort/wasm are how many times longer
 onnxruntime-web takes, by medians on one thread. Exit code 1 means that a layer
 disagrees. Extents that the file leaves open are 8 for the batch, else 28.`,
-  permissions: "--allow-read",
+  permissions: `--allow-read${NET_FOR_URLS}`,
   run,
 };

@@ -9,7 +9,7 @@ import { FormatError } from "../errors.ts";
 import { weightNames } from "../layer/weights.ts";
 import type { FileVariable, FlatVariables, NamedGroup } from "./contents.ts";
 import { canonicalName, fromTorch, renamed, scopeOf } from "./flat_names.ts";
-import { withPaths } from "./flat_paths.ts";
+import { ownerOf, withPaths } from "./flat_paths.ts";
 import { type Found, NOTHING_FOUND } from "./found.ts";
 import { matchNamed } from "./match_named.ts";
 import type { ConfigLayer } from "./model_config.ts";
@@ -72,25 +72,6 @@ function orderedInScopes(variables: readonly FileVariable[]): FileVariable[] {
       ? [...scope.variables].sort((a, b) => numberOf(a) - numberOf(b))
       : scope.variables;
   });
-}
-
-/**
- * The top-level layer whose name is in a scope: the one that begins first, as
- * a model's name can stand in front; the longest of those.
- */
-function ownerOf(
-  scope: string,
-  layers: readonly ConfigLayer[],
-): ConfigLayer | undefined {
-  let best: { layer: ConfigLayer; at: number } | undefined;
-  for (const layer of layers) {
-    const at = `/${scope}/`.indexOf(`/${layer.name}/`);
-    if (at < 0) continue;
-    const isBetter = !best || at < best.at ||
-      at === best.at && layer.name.length > best.layer.name.length;
-    if (isBetter) best = { layer, at };
-  }
-  return best?.layer;
 }
 
 function matchNames(

@@ -151,3 +151,67 @@ Deno.test("layers of a configuration are found behind a model's name", async () 
   );
   assertThrows(() => configLayers({ name: "no model" }));
 });
+
+/** A model with a layer at its top, one in a model in it, and one deeper. */
+const NESTED_MODELS = configLayers({
+  class_name: "Sequential",
+  config: {
+    layers: [
+      norm("bn"),
+      {
+        class_name: "Sequential",
+        config: {
+          name: "inner",
+          trainable: true,
+          layers: [norm("inner_bn"), {
+            class_name: "Sequential",
+            config: { name: "deep", trainable: true, layers: [norm("last")] },
+          }],
+        },
+      },
+    ],
+  },
+});
+
+function norm(name: string) {
+  return {
+    class_name: "BatchNormalization",
+    config: { name, trainable: true },
+  };
+}
+
+/** The scopes in a file, and what is found in it for the three layers. */
+const NESTED_SCOPES: readonly (readonly [
+  string[],
+  (string | undefined)[],
+])[] = [
+  [["bn", "inner_bn", "last"], ["bn", "inner_bn", "last"]],
+  [
+    ["bn", "inner/inner_bn", "inner/deep/last"],
+    ["bn", "inner/inner_bn", "inner/deep/last"],
+  ],
+  [["bn", "inner_bn", "deep/last"], ["bn", "inner_bn", "deep/last"]],
+  [["m/bn", "m/inner_bn", "m/last"], ["m/bn", "m/inner_bn", "m/last"]],
+  [["bn", "x/inner_bn", "y/deep/last"], ["bn", "x/inner_bn", "y/deep/last"]],
+  // Not without doubt.
+  [["bn", "x/inner_bn", "y/inner_bn"], ["bn", undefined, undefined]],
+  // Counters count something that the configuration does not tell.
+  [["bn_1", "inner_bn_1", "last_1"], [undefined, undefined, undefined]],
+];
+
+for (const [scopes, expected] of NESTED_SCOPES) {
+  Deno.test(`layers of nested models among ${scopes.join(", ")}`, async () => {
+    const variables = scopes.flatMap((scope) =>
+      ROLES.map((role) => variable(`${scope}/${role}`))
+    );
+    const found = await matchFlat({ name: "x", variables }, NESTED_MODELS);
+    const keys = ["bn", "inner/inner_bn", "inner/deep/last"];
+    assertEquals(
+      keys.map((key) =>
+        found.find(({ path }) => path.join("/") === key)
+          ?.roles?.get("moving_mean")?.location
+      ),
+      expected.map((scope) => scope && `${scope}/moving_mean`),
+    );
+  });
+}

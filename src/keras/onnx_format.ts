@@ -78,7 +78,7 @@ class Varints {
  * Whether a file begins as an ONNX model does. The format has no signature,
  * but its fields are known, and say how long they are.
  */
-function detect({ head, file }: Probe): boolean {
+function beginsAsOnnx({ head, file }: Probe): boolean {
   const reader = new Varints(head);
   for (let count = 0; reader.at < file.size; count++) {
     const tag = reader.next();
@@ -96,6 +96,14 @@ function detect({ head, file }: Probe): boolean {
     if (reader.at >= head.length) return count > 0;
   }
   return false;
+}
+
+/**
+ * Whether a file is an ONNX model: what begins as one, and what is called one
+ * and begins with fields that are not known or in another order.
+ */
+function detect(probe: Probe): boolean {
+  return beginsAsOnnx(probe) || /\.onnx$/i.test(probe.file.name);
 }
 
 /** A part of a file that a model names. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ElementType, TensorData } from "../tensor.ts";
+import { byteView, type ElementType, type TensorData } from "../tensor.ts";
 
 /** An element type of ours with the size of an element. */
 export interface RawType {
@@ -56,7 +56,7 @@ export function fromLittleEndian(
 export function littleEndianBytes(
   { type, data }: { type: ElementType; data: TensorData },
 ): Uint8Array {
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const bytes = byteView(data);
   if (LITTLE_ENDIAN) return bytes;
   const swapped = bytes.slice();
   swapBytes(swapped, RAW_TYPES[type].bytes);

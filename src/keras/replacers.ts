@@ -40,11 +40,6 @@ export type Replacer = (
   variables: readonly NewVariable[],
 ) => Promise<Map<string, Uint8Array>>;
 
-/** A copy, which can be changed. */
-function bytesOf(tensor: Tensor): Uint8Array {
-  return littleEndianBytes(tensor).slice();
-}
-
 /** A replacer for a format that is one file. */
 function ofFile(
   replace: (
@@ -72,7 +67,7 @@ function inHdf5(
     bytes,
     new Map(variables.map(({ location, tensor }) => [
       `/${location.replace(/^\/+/, "")}`,
-      bytesOf(tensor),
+      littleEndianBytes(tensor),
     ])),
   );
 }
@@ -119,7 +114,8 @@ function inNpy(
   }
   const { descr, fortranOrder, dims, dataOffset } = header;
   const { bytes: size } = rawType(tensor.type)!;
-  const data = bytesOf(tensor);
+  // A copy, which can be changed.
+  const data = littleEndianBytes(tensor).slice();
   if (descr.startsWith(">")) swapBytes(data, size);
   const copy = bytes.slice();
   for (let i = 0; i * size < data.length; i++) {
@@ -167,7 +163,7 @@ function inSafetensors(
   const copy = bytes.slice();
   for (const { location, tensor } of variables) {
     const { data_offsets } = header[location] as { data_offsets: number[] };
-    copy.set(bytesOf(tensor), start + data_offsets[0]!);
+    copy.set(littleEndianBytes(tensor), start + data_offsets[0]!);
   }
   return copy;
 }

@@ -82,8 +82,10 @@ export interface KerasLayer {
   /** Its configuration, in Keras' JSON, where there is one. */
   readonly config?: KerasConfig;
   /**
-   * The shape of its input with the batch, null for extents that vary, where
-   * the file tells: in `.keras` files, and for a model's first layer.
+   * The shape of its input with the batch, null for extents that vary or are
+   * not known, where the file tells: in `.keras` files, for a model's first
+   * layer, and where the configuration of the layers before it makes the rank
+   * certain.
    */
   readonly inputShape?: readonly (number | null)[];
   /** Where its variables are in the file. */

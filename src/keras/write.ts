@@ -12,6 +12,7 @@ import { writeJson } from "./write_json.ts";
 import { writeKerasArchive } from "./write_keras_archive.ts";
 import { writeNpz } from "./write_npz.ts";
 import { writeSafetensors } from "./write_safetensors.ts";
+import type { WriteModelOptions } from "./write_model.ts";
 import { writeWeightsH5 } from "./write_weights_h5.ts";
 
 /**
@@ -36,10 +37,17 @@ export type WriteKerasFormat =
 export interface WriteKerasOptions {
   /** The format. */
   readonly format: WriteKerasFormat;
+  /**
+   * The shapes of the layers' inputs by name, with the batch and null for
+   * extents that vary, for a format that holds a model; for others, the least
+   * that a layer's axis and variables ask for.
+   */
+  readonly inputShapes?: ReadonlyMap<string, readonly (number | null)[]>;
 }
 
 type Writer = (
   layers: readonly WritableLayer[],
+  options: WriteModelOptions,
 ) => Uint8Array | Promise<Uint8Array>;
 
 /** All formats; a new one is one line here and one in {@linkcode WriteKerasFormat}. */
@@ -47,12 +55,15 @@ const WRITERS: Readonly<Record<WriteKerasFormat, Writer>> = {
   npz: writeNpz,
   safetensors: writeSafetensors,
   json: writeJson,
-  keras: (layers) => writeKerasArchive(layers),
-  "weights.h5": (layers) => writeWeightsH5(layers),
+  keras: writeKerasArchive,
+  "weights.h5": writeWeightsH5,
 };
 
 // A Record, so that the compiler notices an option that is missing here.
-const KNOWN: Readonly<Record<keyof WriteKerasOptions, true>> = { format: true };
+const KNOWN: Readonly<Record<keyof WriteKerasOptions, true>> = {
+  format: true,
+  inputShapes: true,
+};
 
 function writerOf(options: WriteKerasOptions): Writer {
   if (!isObject(options)) {
@@ -69,7 +80,12 @@ function writerOf(options: WriteKerasOptions): Writer {
       );
     }
   }
-  const { format } = options;
+  const { format, inputShapes } = options;
+  if (inputShapes !== undefined && !(inputShapes instanceof Map)) {
+    throw new OptionError(
+      "Cannot use the option inputShapes: expected a Map of shapes by name, such as [null, 28, 28, 64]",
+    );
+  }
   if (!Object.hasOwn(WRITERS, format)) {
     throw new OptionError(
       `Cannot use format "${format}": expected ${
@@ -91,11 +107,13 @@ function writerOf(options: WriteKerasOptions): Writer {
  *
  * @param layers The layers by name, such as `loadKeras` gives them; a name can
  * have parts, joined with `/`.
- * @param options The format.
+ * @param options The format, and the shapes of inputs.
  * @returns The bytes of the file.
  *
- * @throws {OptionError} If an option is unknown, there are no layers, a name
- * is one that files cannot hold, or a layer has no variables yet.
+ * @throws {OptionError} If an option is unknown or names no layer, there are
+ * no layers, a name is one that files cannot hold, or a layer has no variables
+ * yet.
+ * @throws {ShapeError} If a shape does not fit its layer.
  *
  * @example Write a layer for NumPy
  * ```ts
@@ -116,5 +134,6 @@ export async function writeKeras(
   options: WriteKerasOptions,
 ): Promise<Uint8Array> {
   const write = writerOf(options);
-  return await write(writableLayers(layers));
+  const { inputShapes } = options;
+  return await write(writableLayers(layers), { inputShapes });
 }

@@ -14,10 +14,8 @@ import { BatchNormalization } from "../layer/batch_normalization.ts";
 import type { KerasConfig } from "../layer/config.ts";
 import type { JsonValue, Serializable } from "../layer/keras_object.ts";
 import { sameDims } from "../tensor.ts";
+import { type InputShape, leastShape } from "./least_shape.ts";
 import type { WritableLayer } from "./writable.ts";
-
-/** A shape; null for extents that vary. */
-export type InputShape = readonly (number | null)[];
 
 /** One layer of the model. */
 export interface ModelLayer {
@@ -27,39 +25,6 @@ export interface ModelLayer {
   readonly group: string;
   readonly written: WritableLayer;
   readonly inputShape: InputShape;
-}
-
-/** The shape that a layer's variables and axis tell; null where they leave it open. */
-function shapeOf({ key, layer, weights }: WritableLayer): InputShape {
-  const { dims } = weights.get("moving_mean")!;
-  const { axis, virtualBatchSize } = layer.options;
-  const axes = typeof axis === "number" ? [axis] : axis;
-  if (dims.length > 1) {
-    // Several axes: the input's rank, and ghost batches have one more.
-    const full = virtualBatchSize === null
-      ? dims
-      : dims.filter((_, d) => d !== 1);
-    const kept = axes.map((each) => each < 0 ? each + full.length : each);
-    return full.map((extent, d) => kept.includes(d) ? extent : null);
-  }
-  const [channels] = dims;
-  const [only, ...others] = axes;
-  if (channels === undefined || only === undefined || others.length > 0) {
-    throw new OptionError(
-      `Cannot write layer "${key}": its axis is [${
-        axes.join(", ")
-      }], which its variables of shape [${dims.join(", ")}] do not fit`,
-    );
-  }
-  // A built layer knows where an axis from the end is; otherwise no less than
-  // a batch of vectors.
-  const built = layer.axes?.[0];
-  const rank = only < 0 && built !== undefined
-    ? built - only
-    : Math.max(2, only < 0 ? 1 - only : only + 1);
-  const shape = new Array<number | null>(rank).fill(null);
-  shape[only < 0 ? only + rank : only] = channels;
-  return shape;
 }
 
 /** A name that Keras 3 takes. */
@@ -147,7 +112,9 @@ export function modelLayers(
       name: names[i]!,
       group: i === 0 ? "batch_normalization" : `batch_normalization_${i}`,
       written,
-      inputShape: given ? checkedShape(written, given) : shapeOf(written),
+      inputShape: given
+        ? checkedShape(written, given)
+        : leastShape(written.layer).shape,
     };
   });
 }

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import * as fc from "fast-check";
 import { unzipSync } from "fflate";
-import { OptionError } from "../errors.ts";
+import { OptionError, ShapeError } from "../errors.ts";
 import { BatchNormalization } from "../layer/batch_normalization.ts";
 import { type ElementType, type Tensor, tensor } from "../tensor.ts";
 import { loadKeras } from "./load.ts";
@@ -241,4 +241,36 @@ Deno.test("writeKeras() refuses what it cannot write", async () => {
       message,
     );
   }
+});
+
+Deno.test("inputShapes says which inputs a model's layers are for", async () => {
+  const layer = new BatchNormalization();
+  layer.setWeights([1, 0, 2, 3].map((value) => tensor([value, value], [2])));
+  const layers = new Map([["bn", layer]]);
+  const shape = [null, 5, null, 2];
+  const shapeIn = async (inputShapes?: ReadonlyMap<string, typeof shape>) => {
+    const bytes = await writeKeras(layers, {
+      format: "keras",
+      ...(inputShapes ? { inputShapes } : {}),
+    });
+    const { layers: found } = await loadKeras(bytes);
+    return found.find(({ loaded }) => loaded)?.inputShape;
+  };
+  assertEquals(await shapeIn(), [null, 2]);
+  assertEquals(await shapeIn(new Map([["bn", shape]])), shape);
+  await assertRejects(
+    () => shapeIn(new Map([["no", shape]])),
+    OptionError,
+    'there is no layer "no"',
+  );
+  await assertRejects(
+    () => shapeIn(new Map([["bn", [null, 3]]])),
+    ShapeError,
+    'Cannot write layer "bn" for inputs of shape [null, 3]',
+  );
+  await assertRejects(
+    () => shapeIn({ bn: shape } as never),
+    OptionError,
+    "expected a Map of shapes by name",
+  );
 });

@@ -58,6 +58,15 @@ interface Fflate {
 
 /** Deflate makes at most this many bytes out of one. */
 const MAX_EXPANSION = 1032;
+
+/**
+ * What the members that are read may expand to together: weights hardly
+ * compress, configurations do by a factor of ten or so, and a second is enough
+ * for the first part.
+ */
+const FREE_BYTES = 2 ** 26;
+const USUAL_EXPANSION = 100;
+
 const STORED = 0;
 const DEFLATED = 8;
 const ENCRYPTED = 1;
@@ -97,6 +106,34 @@ function checkMember(member: ZipMember, archiveBytes: number): void {
     refuse(
       name,
       `it declares ${expandedSize} bytes, stored in ${size} with method ${method}`,
+    );
+  }
+}
+
+/** How far an archive's members have been expanded. */
+class Budget {
+  readonly #most: number;
+  /** Members that were expanded, each of which counts once. */
+  readonly #seen = new Set<string>();
+  #total = 0;
+
+  constructor(archiveBytes: number) {
+    this.#most = FREE_BYTES + USUAL_EXPANSION * archiveBytes;
+  }
+
+  /**
+   * Counts a member, before anything is allocated for it.
+   *
+   * @throws {FormatError} If it would be too much.
+   */
+  spend({ name, method, expandedSize }: ZipMember): void {
+    if (method === STORED || this.#seen.has(name)) return;
+    this.#seen.add(name);
+    this.#total += expandedSize;
+    if (this.#total <= this.#most) return;
+    refuse(
+      name,
+      `with it, ${this.#total} bytes would come out of the archive, more than any that holds weights; unpack it yourself if you trust it`,
     );
   }
 }
@@ -209,10 +246,12 @@ function memberOf(
 export async function openZip(bytes: Uint8Array): Promise<ZipArchive> {
   const fflate = await load();
   const members = await readDirectory(new BytesFile("the archive", bytes));
+  const budget = new Budget(bytes.length);
   return {
     names: [...members.keys()],
     read(name) {
       const member = memberOf(members, name, bytes.length);
+      budget.spend(member);
       const header = bytes.subarray(
         member.offset,
         member.offset + LOCAL_HEADER,
@@ -233,6 +272,7 @@ export async function openZip(bytes: Uint8Array): Promise<ZipArchive> {
 export async function openZipFile(file: SourceFile): Promise<ZipFile> {
   const fflate = await load();
   const members = await readDirectory(file);
+  const budget = new Budget(file.size);
   const start = async (member: ZipMember): Promise<number> =>
     dataOffset(member, await file.read(member.offset, LOCAL_HEADER));
   return {
@@ -249,6 +289,7 @@ export async function openZipFile(file: SourceFile): Promise<ZipFile> {
     },
     async read(name) {
       const member = memberOf(members, name, file.size);
+      budget.spend(member);
       const stored = await file.read(await start(member), member.size);
       return expand(fflate, member, stored);
     },

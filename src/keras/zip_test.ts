@@ -252,3 +252,31 @@ Deno.test("one of several parts is refused", async () => {
     "it is one of several parts",
   );
 });
+
+Deno.test("an archive does not expand without bounds", async () => {
+  // Three members that say that they have 33 MB, each of which alone would do.
+  let state = 1;
+  const noise = Uint8Array.from({ length: 70e3 }, () => {
+    state = Math.imul(state, 1664525) + 1013904223 | 0;
+    return state >>> 24;
+  });
+  const zip = zipSync({ a: noise, b: noise, c: noise });
+  const view = new DataView(zip.buffer);
+  for (let at = 0; at < zip.length - 46; at++) {
+    if (view.getUint32(at, true) === 0x02014b50) {
+      view.setUint32(at + 24, 33e6, true);
+    }
+  }
+  const message = "99000000 bytes would come out of the archive";
+  const own = "expected 33000000 bytes, got 70000";
+  const archive = await openZip(zip);
+  for (const name of ["a", "a", "b"]) {
+    assertThrows(() => archive.read(name), FormatError, own);
+  }
+  assertThrows(() => archive.read("c"), FormatError, message);
+  const file = await openZipFile(new BytesFile("it", zip));
+  for (const name of ["a", "b"]) {
+    await assertRejects(() => file.read(name), FormatError, own);
+  }
+  await assertRejects(() => file.read("c"), FormatError, message);
+});
