@@ -130,9 +130,10 @@ export { externalFiles } from "./src/onnx/external_files.ts";
 export type { FoldedNode, FoldResult, KeptNode } from "./src/onnx/fold/fold.ts";
 export type { Role } from "./src/onnx/find.ts";
 export type {
+  NodeStatistics,
   ToInferenceOptions,
-  ToTrainingOptions,
-} from "./src/onnx/modes.ts";
+} from "./src/onnx/to_inference.ts";
+export type { ToTrainingOptions } from "./src/onnx/to_training.ts";
 export type { NodeUpdate, NodeUpdates, VectorLike } from "./src/onnx/update.ts";
 export {
   Adam,
@@ -162,7 +163,11 @@ export {
   OnnxTrainer,
   type OnnxTrainerOptions,
 } from "./src/training/onnx_trainer.ts";
-export type { Feed, OnnxRunner } from "./src/training/onnx_runner.ts";
+export type {
+  Feed,
+  OnnxRunner,
+  RunnerOutput,
+} from "./src/training/onnx_runner.ts";
 export { recalibrate } from "./src/training/recalibrate.ts";
 export type {
   Batch,

@@ -165,6 +165,20 @@ function stepBack(value: Value): Step {
 export function traceConstant(scope: Scope, name: string): Traced {
   const start = valueOf(scope, name);
   if (!start) return { reason: `nothing gives the value "${name}"` };
+  const known = traced.get(start);
+  if (known) return known;
+  const result = trace(start);
+  traced.set(start, result);
+  return result;
+}
+
+/** Models are views of a file, which does not change. */
+const traced = new WeakMap<Value, Traced>();
+
+/** No model passes a constant on so often; each constant keeps its own chain. */
+const LONGEST_CHAIN = 1000;
+
+function trace(start: Value): Traced {
   const chain: Value[] = [];
   const casts: number[] = [];
   const seen = new Set<Value>();
@@ -180,6 +194,11 @@ export function traceConstant(scope: Scope, name: string): Traced {
       const words = wordsOf(value);
       return {
         constant: { origin: value, source: step.source, chain, casts, words },
+      };
+    }
+    if (chain.length === LONGEST_CHAIN) {
+      return {
+        reason: `more than ${LONGEST_CHAIN} nodes pass "${start.name}" on`,
       };
     }
     if (step.cast !== undefined) casts.push(step.cast);

@@ -29,6 +29,9 @@ export type ExternalDataSource = ReadonlyMap<string, Uint8Array> | ExternalData;
  * Checks that a location names a file in the model's folder or below, and
  * nothing else: a model may come from anyone.
  *
+ * A backslash separates on every system, as it does where models that have
+ * one were written; also where it could be part of a name.
+ *
  * @param location What the model says.
  * @returns The parts of the path.
  *

@@ -8,10 +8,81 @@ import { FormatError } from "../errors.ts";
 import { checkLocation, type ExternalData } from "./external_data.ts";
 
 /** Whether a path is in a folder or below; both without links. */
-function isBelow(path: string, folder: string, separator: string): boolean {
+export function isBelow(
+  path: string,
+  folder: string,
+  separator: string,
+): boolean {
   return path.startsWith(
     folder.endsWith(separator) ? folder : folder + separator,
   );
+}
+
+/**
+ * Finds files of external data by location.
+ *
+ * @param location What the model says.
+ * @returns The path, links followed; undefined if there is no such file.
+ *
+ * @throws {FormatError} If it is not in the model's folder, or no regular
+ * file: to open a pipe would wait for its other end.
+ */
+export type ExternalFinder = (location: string) => string | undefined;
+
+function isMissing(error: unknown): boolean {
+  return ["ENOENT", "ENOTDIR"].includes((error as { code?: string }).code!);
+}
+
+/**
+ * What finds the files of external data in a model's folder.
+ *
+ * @param folder The model's folder.
+ *
+ * @throws {FormatError} If it does not exist.
+ */
+export async function externalFinder(
+  folder: string | URL,
+): Promise<ExternalFinder> {
+  // Node's modules, since Deno, Node and Bun all have them.
+  const fs = await import("node:fs");
+  const { join, sep } = await import("node:path");
+  let root: string;
+  try {
+    root = fs.realpathSync(folder);
+  } catch (cause) {
+    throw new FormatError(
+      `Cannot read external data from ${folder}: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+  return (location) => {
+    const named = join(root, ...checkLocation(location));
+    let path: string;
+    let isFile: boolean;
+    try {
+      path = fs.realpathSync(named);
+      isFile = fs.statSync(path).isFile();
+    } catch (cause) {
+      if (isMissing(cause)) return undefined;
+      throw new FormatError(
+        `its external data in "${location}" cannot be read: ${
+          (cause as Error).message
+        }`,
+        { cause },
+      );
+    }
+    if (!isBelow(path, root, sep)) {
+      throw new FormatError(
+        `its external data is in "${location}", a link that leads out of the model's folder`,
+      );
+    }
+    if (!isFile) {
+      throw new FormatError(
+        `its external data is in "${location}", expected a regular file, got a folder, a device or a pipe`,
+      );
+    }
+    return path;
+  };
 }
 
 /**
@@ -25,7 +96,8 @@ function isBelow(path: string, folder: string, separator: string): boolean {
  * @returns What `openOnnx` takes as its option `externalData`.
  *
  * @throws {FormatError} If the folder does not exist; and, when reading, if a
- * file does not exist, is outside of the folder, or is too short.
+ * file does not exist, is outside of the folder, is no regular file, or is too
+ * short.
  *
  * @example Usage
  * ```ts
@@ -40,27 +112,17 @@ function isBelow(path: string, folder: string, separator: string): boolean {
 export async function externalFiles(
   folder: string | URL,
 ): Promise<ExternalData> {
-  // Node's modules, since Deno, Node and Bun all have them.
   const fs = await import("node:fs");
-  const { join, sep } = await import("node:path");
-  let root: string;
-  try {
-    root = fs.realpathSync(folder);
-  } catch (cause) {
-    throw new FormatError(
-      `Cannot read external data from ${folder}: ${(cause as Error).message}`,
-      { cause },
-    );
-  }
+  const find = await externalFinder(folder);
   return (location, offset, length) => {
+    const path = find(location);
+    if (path === undefined) {
+      throw new FormatError(
+        `its external data is in "${location}", which is not there`,
+      );
+    }
     let file: number | undefined;
     try {
-      const path = fs.realpathSync(join(root, ...checkLocation(location)));
-      if (!isBelow(path, root, sep)) {
-        throw new FormatError(
-          `its external data is in "${location}", a link that leads out of the model's folder`,
-        );
-      }
       file = fs.openSync(path, "r");
       const stat = fs.fstatSync(file);
       // Before anything is allocated: the model may claim any length.

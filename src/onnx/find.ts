@@ -6,6 +6,7 @@
  * @module
  */
 
+import { attributeValue } from "./attribute_values.ts";
 import {
   type FloatConstant,
   floatConstant,
@@ -30,10 +31,11 @@ export interface FoundNode {
   readonly name: string;
   readonly scope: Scope;
   readonly node: NodeView;
-  /** NaN where the model does not tell: an attribute of a function that several nodes call. */
+  /** NaN where the model does not tell: an attribute of a function that its calls give different values. */
   readonly epsilon: number;
   readonly momentum: number;
-  readonly trainingMode: boolean;
+  /** Undefined where the model does not tell, as with `epsilon`. */
+  readonly trainingMode: boolean | undefined;
   /** False for opsets 1 to 8 with `spatial` 0: statistics of each element of a sample. */
   readonly spatial: boolean;
   readonly parameters: Readonly<Record<Role, Parameter>>;
@@ -42,36 +44,42 @@ export interface FoundNode {
 /** Operators' defaults, of every opset. */
 const DEFAULTS = { epsilon: 1e-5, momentum: 0.9 };
 
-/**
- * A number attribute, as the file's float32; in a function it may be one of
- * the call's.
- */
+/** A number attribute, as the file's float32. */
 function numberOf(
   scope: Scope,
   node: NodeView,
   name: "epsilon" | "momentum",
 ): number {
-  const attribute = node.attributes.get(name);
-  if (!attribute) return Math.fround(DEFAULTS[name]);
-  if (attribute.refAttrName === undefined) return attribute.f ?? 0;
-  const [call] = scope.calls;
-  if (scope.calls.length !== 1) return NaN;
-  return call!.node.attributes.get(attribute.refAttrName)?.f ?? NaN;
+  return attributeValue(
+    scope,
+    node,
+    name,
+    (attribute) => attribute ? attribute.f ?? 0 : Math.fround(DEFAULTS[name]),
+  ) ?? NaN;
 }
 
-function flag(node: NodeView, name: string, byDefault: boolean): boolean {
-  const value = node.attributes.get(name)?.i;
-  return value === undefined ? byDefault : value !== 0n;
+function flag(
+  scope: Scope,
+  node: NodeView,
+  name: string,
+  byDefault: boolean,
+): boolean | undefined {
+  return attributeValue(scope, node, name, (attribute) => {
+    const value = attribute?.i;
+    return value === undefined ? byDefault : value !== 0n;
+  });
 }
 
 /**
  * Whether a node normalizes with the batch's statistics: `is_test` told so
  * before opset 7, the number of outputs before 14, `training_mode` since.
  */
-export function isTraining(node: NodeView, opset: number): boolean {
-  if (opset >= 14) return flag(node, "training_mode", false);
+function isTraining(scope: Scope, node: NodeView): boolean | undefined {
+  const { opset } = scope;
+  if (opset >= 14) return flag(scope, node, "training_mode", false);
   if (opset >= 7) return node.outputs.slice(1).some((name) => name !== "");
-  return !flag(node, "is_test", false);
+  const isTest = flag(scope, node, "is_test", false);
+  return isTest === undefined ? undefined : !isTest;
 }
 
 function parameterOf(
@@ -100,8 +108,9 @@ function findNode(
     node,
     epsilon: numberOf(scope, node, "epsilon"),
     momentum: numberOf(scope, node, "momentum"),
-    trainingMode: isTraining(node, scope.opset),
-    spatial: scope.opset >= 9 || flag(node, "spatial", true),
+    trainingMode: isTraining(scope, node),
+    spatial: scope.opset >= 9 ||
+      (flag(scope, node, "spatial", true) ?? false),
     parameters: {
       gamma: gamma!,
       beta: beta!,
@@ -127,12 +136,17 @@ export function findNodes(
 ): FoundNode[] {
   const found: FoundNode[] = [];
   const taken = new Set<string>();
+  const next = new Map<string, number>();
   for (const scope of all) {
     for (const node of scope.body.nodes) {
       if (node.opType !== "BatchNormalization" || node.domain !== "") continue;
       const wanted = scope.path + nodeName(node);
       let name = wanted;
-      for (let i = 2; taken.has(name); i++) name = `${wanted}#${i}`;
+      while (taken.has(name)) {
+        const number = next.get(wanted) ?? 2;
+        name = `${wanted}#${number}`;
+        next.set(wanted, number + 1);
+      }
       taken.add(name);
       found.push(findNode(scope, node, name, external));
     }

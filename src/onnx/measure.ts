@@ -73,7 +73,7 @@ function ancestorsOf(main: Scope, name: string): Set<NodeView> {
     const origin = main.values.get(next)?.origin;
     if (origin?.kind !== "node" || ancestors.has(origin.node)) continue;
     ancestors.add(origin.node);
-    open.push(...readBy(origin.node));
+    for (const read of readBy(origin.node)) open.push(read);
   }
   return ancestors;
 }

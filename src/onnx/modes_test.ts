@@ -247,6 +247,72 @@ Deno.test("who reads a running mean gets the constant one in inference", async (
   );
 });
 
+Deno.test("who reads a running mean gets the one that is filled in", async () => {
+  const statistics = { bn: { mean: [7, 8, 9], variance: [1, 1, 1] } };
+  const bytes = openOnnx(withReader("opset14_training1", 1)).toInference({
+    statistics,
+  });
+  const outputs = await runReference(
+    bytes,
+    feedsOf(caseNamed("opset14_training1")),
+  );
+  assertEquals([...outputs.negated!.data], [-7, -8, -9]);
+});
+
+Deno.test("a mode that the calls of a function give is seen, and turned off", async () => {
+  const model = caseNamed("function_training_mode");
+  const old = open(model);
+  assertEquals(old.batchNormalizations[0]!.trainingMode, true);
+  assertMatch(old.fold().kept[0]!.reason, /training|mode/);
+  const bytes = old.toInference();
+  const [bn] = openOnnx(bytes).batchNormalizations;
+  assertEquals(bn!.trainingMode, false);
+  const feeds = feedsOf(model);
+  const [x] = Object.values(feeds);
+  const { y } = await runReference(bytes, feeds);
+  const inner = x!.dims.slice(2).reduce((a, b) => a * b, 1);
+  widen(y!).forEach((value, i) => {
+    const c = Math.floor(i / inner) % 3;
+    const [gamma, beta, mean, variance] = [
+      bn!.gamma!,
+      bn!.beta!,
+      bn!.mean!,
+      bn!.variance!,
+    ].map((vector) => widen(vector)[c]!) as [number, number, number, number];
+    const expected =
+      (widen(x!)[i]! - mean) / Math.sqrt(variance + bn!.epsilon) *
+        gamma + beta;
+    // A handful of float32 roundings of values of order 10.
+    assert(Math.abs(value - expected) < 2e-5, `y[${i}]`);
+  });
+});
+
+Deno.test("the opset is not raised past a function's, nor where a node would mean something else", () => {
+  assertThrows(
+    () => openOnnx(modelNamed("function_constants")).toTraining({ opset: 20 }),
+    UnsupportedError,
+    'the function "Norm" imports opset 14',
+  );
+  const cases = [["RoiAlign", 10, 16], ["Split", 13, 18], [
+    "DFT",
+    17,
+    20,
+  ]] as const;
+  for (const [opType, from, to] of cases) {
+    const message = decode(modelNamed("opset9"));
+    message.opsetImport![0]!.version = from;
+    message.graph!.node!.push(
+      onnx.NodeProto.create({ opType, name: "other", output: ["o"] }),
+    );
+    const model = openOnnx(onnx.ModelProto.encode(message).finish());
+    assertThrows(
+      () => model.toTraining({ opset: to }),
+      UnsupportedError,
+      `the ${opType} node "other" would have to change`,
+    );
+  }
+});
+
 Deno.test("who reads a batch's own statistic keeps a model in training", () => {
   assertThrows(
     () => openOnnx(withReader("opset9_training", 3)).toInference(),
@@ -265,8 +331,32 @@ Deno.test("statistics that the training loop kept are filled in", async () => {
   const [bn] = openOnnx(bytes).batchNormalizations;
   assertEquals([...bn!.mean!.data], [1, 2, 3]);
   assertEquals([...bn!.variance!.data], [4, 5, 6]);
-  const outputs = await runReference(bytes, feedsOf(model));
+  // Inputs that fed only what is a constant now are gone.
+  const { inputs } = openOnnx(bytes);
+  const feeds = Object.fromEntries(
+    Object.entries(feedsOf(model)).filter(([name]) =>
+      inputs.some((input) => input.name === name)
+    ),
+  );
+  assertEquals(Object.keys(feeds).includes("variance"), false);
+  const outputs = await runReference(bytes, feeds);
   assert(Object.keys(outputs).length === 1);
+  const asObject = { bn: { mean: [1, 2, 3], variance: [4, 5, 6] } };
+  assertEquals(open(model).toInference({ statistics: asObject }), bytes);
+  for (
+    const [bad, message] of [
+      [{ mean: [1, NaN, 3], variance: [1, 1, 1] }, /got NaN/],
+      [{ mean: [1, 2, 3], variance: [1, -1, 1] }, /not negative.*got -1/],
+      [{ mean: [1, 2, 3] }, /variance of "bn": expected a tensor or numbers/],
+      [{ mean: [1, 2, 3], variance: [1, 1, 1], gama: [1] }, /"gama"/],
+    ] as const
+  ) {
+    const error = assertThrows(
+      () => open(model).toInference({ statistics: { bn: bad as never } }),
+      OptionError,
+    );
+    assertMatch((error as Error).message, message);
+  }
   assertThrows(
     () =>
       open(model).toInference({
@@ -339,6 +429,12 @@ Deno.test("options that are wrong are refused", () => {
       /expected the name of a Batch/,
     ],
     [() => model.toTraining({ opset: 99 }), /opset 99 is newer than 26/],
+    [
+      () => model.toTraining({ only: "bn" } as never),
+      /expected a list of names/,
+    ],
+    [() => model.toTraining({ notice: 3 } as never), /expected a function/],
+    [() => model.toInference(null as never), /expected an object/],
   ];
   for (const [call, message] of cases) {
     const error = assertThrows(call, EvenkeelError);

@@ -4,19 +4,15 @@
  * @module
  */
 
-import { OptionError } from "../errors.ts";
+import { checkKnown } from "../known_options.ts";
 import type { Tensor } from "../tensor.ts";
 import { Edits } from "./edit.ts";
 import { elementTypeOf, type OnnxType } from "./element_types.ts";
 import { externalDataOf, type ExternalDataSource } from "./external_data.ts";
 import { type FoundNode, type Role, ROLES } from "./find.ts";
 import { foldNodes, type FoldResult } from "./fold/fold.ts";
-import {
-  modelToInference,
-  modelToTraining,
-  type ToInferenceOptions,
-  type ToTrainingOptions,
-} from "./modes.ts";
+import { modelToInference, type ToInferenceOptions } from "./to_inference.ts";
+import { modelToTraining, type ToTrainingOptions } from "./to_training.ts";
 import { externalLocations, type OpenModel, openModel } from "./open.ts";
 import { type NodeUpdates, updateNodes } from "./update.ts";
 
@@ -54,14 +50,17 @@ export interface OnnxBatchNormalization {
   /** The number of channels; undefined if no vector is known. */
   readonly channels: number | undefined;
   /**
-   * Added to the variance. NaN in a function that several nodes call with
-   * values of their own; so is `momentum`.
+   * Added to the variance. NaN in a function whose calls differ in it; so is
+   * `momentum`.
    */
   readonly epsilon: number;
   /** The weight of the old statistics in training. */
   readonly momentum: number;
-  /** Whether the node normalizes with the batch's own statistics. */
-  readonly trainingMode: boolean;
+  /**
+   * Whether the node normalizes with the batch's own statistics; undefined in a
+   * function whose calls differ in it.
+   */
+  readonly trainingMode: boolean | undefined;
   /** `scale`, \\[channels\\]; undefined if `source` says why it is not known. */
   readonly gamma: Tensor | undefined;
   /** `B`. */
@@ -340,14 +339,6 @@ export function openOnnx(
   bytes: Uint8Array,
   options: OpenOnnxOptions = {},
 ): OnnxModel {
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(KNOWN, key)) {
-      throw new OptionError(
-        `Cannot use the option "${key}" of openOnnx: expected ${
-          Object.keys(KNOWN).join(", ")
-        }`,
-      );
-    }
-  }
+  checkKnown("openOnnx", options, KNOWN);
   return new OnnxModel(openModel(bytes, externalDataOf(options.externalData)));
 }

@@ -286,6 +286,47 @@ Deno.test("a shared vector is split when one of its users changes", () => {
   );
 });
 
+Deno.test("who sees a shared vector through a Cast gets one of its own", () => {
+  const old = open(caseNamed("casts_shared"));
+  const mean = [1.0001, 2.0003, 3.0007];
+  const bytes = old.update({ bn_1: { mean }, bn_2: { mean } });
+  for (const node of openOnnx(bytes).batchNormalizations) {
+    assertEquals([...node.mean!.data], [...Float32Array.from(mean)], node.name);
+  }
+});
+
+Deno.test("twenty thousand nodes of one name are told apart", () => {
+  const message = decode(modelNamed("opset17"));
+  const [node] = message.graph!.node!;
+  message.graph!.node = Array.from({ length: 20_000 }, (_, i) => ({
+    ...node,
+    output: [`y${i}`],
+  }));
+  const bytes = onnx.ModelProto.encode(message).finish();
+  const { batchNormalizations } = openOnnx(bytes);
+  assertEquals(batchNormalizations.at(-1)!.name, "bn#20000");
+});
+
+Deno.test("a long chain of Identity nodes is no constant, and is left soon", () => {
+  const message = decode(modelNamed("opset17"));
+  const { node } = message.graph!;
+  const [bn] = node!;
+  const last = bn!.input![3]!;
+  for (let i = 0; i < 20_000; i++) {
+    node!.push(onnx.NodeProto.create({
+      opType: "Identity",
+      input: [i === 0 ? last : `i${i - 1}`],
+      output: [`i${i}`],
+    }));
+  }
+  bn!.input![3] = "i19999";
+  const model = openOnnx(onnx.ModelProto.encode(message).finish());
+  assertMatch(
+    model.batchNormalizations[0]!.source.mean,
+    /more than 1000 nodes pass "i19999" on/,
+  );
+});
+
 /** The distance of 1 to the next number. */
 const UNIT: Readonly<Record<string, number>> = {
   float64: 2 ** -52,

@@ -10,6 +10,9 @@ import { nodeName, type Scope, type Scopes } from "./scopes.ts";
 import type { ModelView, NodeView } from "./view.ts";
 
 const OPSET_VERSION = 2;
+const MODEL_IR_VERSION = 1;
+/** Since when models name the opsets that they import. */
+const OPSET_IR_VERSION = 3;
 const MODEL_OPSET = 8;
 
 /** Whether a node means the same in a higher opset. */
@@ -44,6 +47,12 @@ export function reasonNotToRaise(
   if (opset > NEWEST_KNOWN_OPSET) {
     return `opset ${opset} is newer than ${NEWEST_KNOWN_OPSET}`;
   }
+  for (const { body, opset: old } of scopes.all) {
+    // One model has one version of an operator.
+    if (body.kind === "function" && old < opset) {
+      return `the function "${body.name}" imports opset ${old}`;
+    }
+  }
   for (const { body, path, opset: old } of inOpset(scopes)) {
     for (const node of body.nodes) {
       const isOurs = node.opType === "BatchNormalization" && node.domain === "";
@@ -59,9 +68,18 @@ export function reasonNotToRaise(
 /** Raises the version of ONNX' own operators. */
 export function raiseOpset(
   edits: Edits,
-  { place, opsetPlaces }: ModelView,
+  { place, opsetPlaces, irVersion }: ModelView,
   opset: number,
 ): void {
+  if (irVersion < OPSET_IR_VERSION) {
+    edits.set(
+      place,
+      MODEL_IR_VERSION,
+      encodeFields((writer) =>
+        writer.integer(MODEL_IR_VERSION, OPSET_IR_VERSION)
+      ),
+    );
+  }
   const version = encodeFields((writer) =>
     writer.integer(OPSET_VERSION, opset)
   );

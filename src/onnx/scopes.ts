@@ -168,6 +168,14 @@ export function subgraphsOf(
   ]);
 }
 
+/** The names of values in a graph of training information. */
+function* namesIn(graph: GraphView | undefined): Generator<string> {
+  if (!graph) return;
+  yield* graph.initializers.keys();
+  for (const { name } of graph.inputs) yield name;
+  for (const { outputs } of graph.nodes) yield* outputs;
+}
+
 /**
  * Finds the values of a model, and their uses.
  *
@@ -209,6 +217,10 @@ export function findScopes(model: ModelView): Scopes {
     );
   }
   const names = new Set<string>();
+  for (const { initialization, algorithm } of model.trainingInfo) {
+    for (const name of namesIn(initialization)) names.add(name);
+    for (const name of namesIn(algorithm)) names.add(name);
+  }
   for (const scope of all) {
     recordUses(scope);
     for (const name of scope.values.keys()) names.add(name);

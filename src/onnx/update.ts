@@ -56,7 +56,7 @@ function isTensor(value: VectorLike): value is Tensor {
 function vectorFor(
   what: string,
   value: VectorLike,
-  { type, dims }: Tensor,
+  { type, dims }: Pick<Tensor, "type" | "dims">,
 ): Tensor {
   const count = dims.reduce((product, extent) => product * extent, 1);
   const isList = typeof value === "object" && value !== null &&
@@ -71,6 +71,14 @@ function vectorFor(
     throw new ShapeError(
       `Cannot update ${what}: expected ${count} values, got ${given}`,
     );
+  }
+  if (!isTensor(value)) {
+    const other = Array.from(value).find((each) => typeof each !== "number");
+    if (other !== undefined) {
+      throw new OptionError(
+        `Cannot update ${what}: expected numbers, got ${typeof other}`,
+      );
+    }
   }
   const wide = isTensor(value)
     ? castTensor({ ...value, dims: [count] }, "float64")
@@ -94,7 +102,7 @@ function checkNumber(
 ): void {
   const most = key === "momentum" ? 1 : Infinity;
   if (
-    typeof value !== "number" ||
+    typeof value !== "number" || Math.fround(value) === Infinity ||
     !(value >= 0 && value <= most && value < Infinity)
   ) {
     throw new OptionError(
@@ -124,6 +132,29 @@ function checkUpdate(name: string, update: NodeUpdate): void {
   }
 }
 
+/**
+ * New elements for a vector, checked.
+ *
+ * @throws {OptionError} If they are no finite numbers, or negative where they
+ * must not be.
+ * @throws {ShapeError} If there are more or fewer than the vector has.
+ */
+export function statisticFor(
+  what: string,
+  role: Role,
+  value: VectorLike,
+  like: Pick<Tensor, "type" | "dims">,
+): Tensor {
+  const tensor = vectorFor(what, value, like);
+  const bad = badElement(tensor, role === "variance");
+  if (bad === undefined) return tensor;
+  throw new OptionError(
+    `Cannot update ${what}: expected finite${
+      role === "variance" ? ", not negative" : ""
+    } numbers in ${tensor.type}, got ${bad}`,
+  );
+}
+
 function writeOf(
   { name, scope, node, parameters }: FoundNode,
   role: Role,
@@ -136,15 +167,7 @@ function writeOf(
       `Cannot update ${what}: it is no constant of the model, ${reason}`,
     );
   }
-  const tensor = vectorFor(what, value, old);
-  const bad = badElement(tensor, role === "variance");
-  if (bad !== undefined) {
-    throw new OptionError(
-      `Cannot update ${what}: expected finite${
-        role === "variance" ? ", not negative" : ""
-      } numbers in ${tensor.type}, got ${bad}`,
-    );
-  }
+  const tensor = statisticFor(what, role, value, old);
   if (hasBits(tensor, old)) return undefined;
   return {
     scope,
@@ -156,8 +179,10 @@ function writeOf(
   };
 }
 
-/** The updates as pairs; a Map or an object. */
-function entriesOf(updates: NodeUpdates): [string, NodeUpdate][] {
+/** What changes as pairs; a Map or an object. */
+export function entriesOf<T>(
+  updates: ReadonlyMap<string, T> | Readonly<Record<string, T>>,
+): [string, T][] {
   if (updates instanceof Map) return [...updates];
   if (typeof updates !== "object" || updates === null) {
     throw new OptionError(

@@ -102,6 +102,8 @@ export interface FunctionView extends Body {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly opsets: ReadonlyMap<string, number>;
+  /** Attributes that have a value where a call gives none. */
+  readonly defaults: ReadonlyMap<string, AttributeView>;
 }
 
 /** One `TrainingInfoProto`. */
@@ -407,6 +409,7 @@ function decodeFunction(field: WireField, parent: Place): FunctionView {
   const outputs: string[] = [];
   const nodes: NodeView[] = [];
   const opsets = new Map<string, number>();
+  const defaults = new Map<string, AttributeView>();
   for (const each of field.fields()) {
     switch (each.number) {
       case 1:
@@ -427,6 +430,11 @@ function decodeFunction(field: WireField, parent: Place): FunctionView {
       case 10:
         domain = domainOf(each.string());
         break;
+      case 11: {
+        const attribute = decodeAttribute(each, place);
+        defaults.set(attribute.name, attribute);
+        break;
+      }
       case 13:
         overload = each.string();
         break;
@@ -442,6 +450,7 @@ function decodeFunction(field: WireField, parent: Place): FunctionView {
     outputs,
     nodes,
     opsets,
+    defaults,
   };
 }
 

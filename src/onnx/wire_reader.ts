@@ -30,7 +30,8 @@ export const WireType = {
  */
 export const DEEPEST = 100;
 
-const decoder = new TextDecoder("utf-8", { fatal: true });
+// A name may begin with U+FEFF, which is no mark here.
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function fail(at: number, problem: string): never {
   throw new FormatError(

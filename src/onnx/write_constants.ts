@@ -4,18 +4,13 @@
  * @module
  */
 
+import { UnsupportedError } from "../errors.ts";
 import { byteView, type Tensor } from "../tensor.ts";
 import type { Constant } from "./constants.ts";
 import { type Edits, encodeFields } from "./edit.ts";
 import { elementTypeOf } from "./element_types.ts";
 import { type NodeProto, writeNode, writeTensor } from "./model.ts";
-import {
-  freshName,
-  type NodeUse,
-  type Scope,
-  type Scopes,
-  type Value,
-} from "./scopes.ts";
+import { freshName, type Scope, type Scopes, type Value } from "./scopes.ts";
 import { constant as tensorProto } from "./step.ts";
 import { TensorField, type TensorView } from "./tensor_view.ts";
 import type { ModelView, NodeView } from "./view.ts";
@@ -43,30 +38,42 @@ const GRAPH_INITIALIZER = 5;
 const GRAPH_NODE = 1;
 const FUNCTION_NODE = 7;
 
-/** Whether a value is what a node passes on unchanged: Identity, or a call to its function. */
-function isPassedOn(
-  { origin, scope }: Value,
-  { node, position }: NodeUse,
-): boolean {
-  if (origin.kind === "node") return origin.node === node;
-  return origin.kind === "input" && origin.position === position &&
-    scope.calls.some((call) => call.node === node);
+/** Uses that are allowed: which inputs of which nodes. */
+type Allowed = Map<NodeView, Set<number>>;
+
+function allow(allowed: Allowed, node: NodeView, position: number): void {
+  const positions = allowed.get(node);
+  if (positions) positions.add(position);
+  else allowed.set(node, new Set([position]));
+}
+
+/** Allows what passes a value on unchanged: Identity, or a call to its function. */
+function allowPassing(allowed: Allowed, { origin, scope }: Value): void {
+  if (origin.kind === "node") allow(allowed, origin.node, 0);
+  if (origin.kind !== "input") return;
+  for (const { node } of scope.calls) allow(allowed, node, origin.position);
 }
 
 /** Whether no one but these nodes reads the constant, so that it may change. */
 function isPrivate(writes: readonly ConstantWrite[]): boolean {
-  const values = new Set(
-    writes.flatMap(({ constant }) => [constant.origin, ...constant.chain]),
-  );
-  return [...values].every(({ uses }) =>
-    uses.every((use) =>
-      use.kind === "node" && (
-        writes.some(({ node, position }) =>
-          node === use.node && position === use.position
-        ) || [...values].some((value) => isPassedOn(value, use))
-      )
-    )
-  );
+  const values = new Set<Value>();
+  const allowed: Allowed = new Map();
+  for (const { constant, node, position } of writes) {
+    values.add(constant.origin);
+    allow(allowed, node, position);
+    for (const value of constant.chain) {
+      if (values.has(value)) continue;
+      values.add(value);
+      allowPassing(allowed, value);
+    }
+  }
+  for (const { uses } of values) {
+    for (const use of uses) {
+      if (use.kind !== "node") return false;
+      if (!allowed.get(use.node)?.has(use.position)) return false;
+    }
+  }
+  return true;
 }
 
 /** The elements as the typed field of `TensorProto` that a type has. */
@@ -95,8 +102,9 @@ export function rewriteTensor(
 ): void {
   const { place, fields, dataFields } = view;
   const [first, ...rest] = view.external
-    ? fields.filter(({ number }) =>
-      number === TensorField.externalData || number === TensorField.dataLocation
+    ? fields.filter((field) =>
+      field.number === TensorField.externalData ||
+      field.number === TensorField.dataLocation || dataFields.includes(field)
     )
     : dataFields;
   const { typedField: number } = elementTypeOf(view.dataType)!;
@@ -199,6 +207,17 @@ export function rewireInput(
   );
 }
 
+/** Training information binds initializers by name, which a split would change. */
+function checkBound(
+  { trainingInfo }: ModelView,
+  { constant, name }: ConstantWrite,
+): void {
+  if (trainingInfo.length === 0) return;
+  throw new UnsupportedError(
+    `Cannot give "${name}" a constant of its own, apart from ${constant.words}: the model's training information binds what it has`,
+  );
+}
+
 /**
  * Gives inputs of nodes new elements.
  *
@@ -210,6 +229,9 @@ export function rewireInput(
  * @param model The model.
  * @param scopes Its values.
  * @param writes The inputs, each at most once.
+ *
+ * @throws {UnsupportedError} If a constant has to be split that training
+ * information binds.
  */
 export function writeConstants(
   edits: Edits,
@@ -220,18 +242,22 @@ export function writeConstants(
   const groups = new Map<Value, ConstantWrite[]>();
   for (const write of writes) {
     const { origin } = write.constant;
-    groups.set(origin, [...groups.get(origin) ?? [], write]);
+    const group = groups.get(origin);
+    if (group) group.push(write);
+    else groups.set(origin, [write]);
   }
   for (const group of groups.values()) {
-    const [first] = group as [ConstantWrite];
-    const inPlace = fitsInPlace(first) && isPrivate(group);
-    const split = inPlace
-      ? group.filter(({ tensor }) => !hasBits(tensor, first.tensor))
-      : group;
-    if (inPlace && first.constant.source.kind === "tensor") {
-      rewriteTensor(edits, first.constant.source.tensor, first.tensor);
+    const first = group.find(fitsInPlace);
+    const inPlace = first && isPrivate(group) ? first : undefined;
+    const { source } = inPlace?.constant ?? {};
+    if (inPlace && source?.kind === "tensor") {
+      rewriteTensor(edits, source.tensor, inPlace.tensor);
     }
-    for (const write of split) {
+    for (const write of group) {
+      const isDone = inPlace && fitsInPlace(write) &&
+        hasBits(write.tensor, inPlace.tensor);
+      if (isDone) continue;
+      checkBound(model, write);
       const name = addConstant(edits, model, scopes, write);
       rewireInput(edits, write.node, write.position, name);
     }

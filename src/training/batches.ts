@@ -41,10 +41,11 @@ export function feedsOf(
       }, got ${Object.keys(batch).map((name) => `"${name}"`).join(", ")}`,
     );
   }
-  return batch;
+  // Others, such as labels, are for the metric.
+  return Object.fromEntries(inputs.map((name) => [name, batch[name]!]));
 }
 
-/** The samples in a batch: its first extent. */
+/** The samples in a batch: the first extent of the first input. */
 export function sizeOf(feeds: Readonly<Record<string, Feed>>): number {
   const [first] = Object.values(feeds);
   return first?.dims[0] ?? 1;
@@ -63,8 +64,9 @@ export function checkBatches(batches: Batches, passes: number): void {
       "Cannot recalibrate: expected batches as an array or another iterable",
     );
   }
-  // Iterators, such as a generator's, give their data once.
-  if (passes > 1 && "next" in batches) {
+  // Iterators, such as a generator's, and streams give their data once.
+  const isOneShot = "next" in batches || "getReader" in batches;
+  if (passes > 1 && isOneShot) {
     throw new OptionError(
       `Cannot recalibrate: the data is needed ${passes} times, and an iterator gives it once; pass an array, or an object whose [Symbol.iterator] or [Symbol.asyncIterator] begins anew`,
     );

@@ -14,7 +14,7 @@ import {
   writeVariables,
 } from "../onnx/training_graph/info_step.ts";
 import { sameDims, type Tensor } from "../tensor.ts";
-import type { OnnxRunner } from "./onnx_runner.ts";
+import { asTensors, type OnnxRunner } from "./onnx_runner.ts";
 
 /** The options of {@linkcode OnnxTrainer.create}. */
 export interface OnnxTrainerOptions {
@@ -228,10 +228,12 @@ export class OnnxTrainer implements AsyncDisposable {
     this.#checkFeeds(feeds);
     this.#isRunning = true;
     try {
-      const outputs = await this.#runner.run({
-        ...feeds,
-        ...Object.fromEntries(this.#state),
-      });
+      const outputs = asTensors(
+        await this.#runner.run({
+          ...feeds,
+          ...Object.fromEntries(this.#state),
+        }),
+      );
       this.#state = this.#updated(outputs);
       return outputs;
     } finally {

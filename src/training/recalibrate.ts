@@ -9,14 +9,16 @@ import { Edits } from "../onnx/edit.ts";
 import { externalDataOf } from "../onnx/external_data.ts";
 import type { FoundNode } from "../onnx/find.ts";
 import { cutTo, inputOf, type NodeInput, showValue } from "../onnx/measure.ts";
-import { modelToTraining } from "../onnx/modes.ts";
+import { modelToInference } from "../onnx/to_inference.ts";
+import { modelToTraining } from "../onnx/to_training.ts";
 import { type OpenModel, openModel } from "../onnx/open.ts";
 import { loadReference } from "../onnx/reference.ts";
 import { type NodeUpdate, updateNodes } from "../onnx/update.ts";
 import { type Tensor, widen } from "../tensor.ts";
 import { checkBatches, feedsOf, sizeOf } from "./batches.ts";
-import type { Feed, OnnxRunner } from "./onnx_runner.ts";
+import { asTensors, type Feed, type OnnxRunner } from "./onnx_runner.ts";
 import {
+  type Batch,
   type Batches,
   checkRecalibrateOptions,
   type LayerShift,
@@ -32,6 +34,14 @@ interface Target {
   readonly input: NodeInput;
   readonly oldMean: Float64Array;
   readonly oldVariance: Float64Array;
+}
+
+/** A batch as it came, and what the model is fed of it. */
+interface Given {
+  readonly batch: Batch;
+  readonly feeds: Readonly<Record<string, Feed>>;
+  /** Its samples. */
+  readonly size: number;
 }
 
 /** New statistics of a node. */
@@ -92,6 +102,26 @@ function planFor(
   return { targets, kept };
 }
 
+/**
+ * Onnxruntime runs float16 between Casts, behind which the outputs of a node
+ * in training share memory with its inputs (microsoft/onnxruntime#29790):
+ * measured, y and running_var can be entirely wrong, in 1.30 and 1.32.
+ */
+function checkHalf(
+  targets: readonly Target[],
+  { mode = "precise", load }: RecalibrateOptions,
+): void {
+  if (load || mode === "sequential") return;
+  const half = targets.find(({ found }) =>
+    found.parameters.mean.tensor?.type === "float16"
+  );
+  // Alone, it is measured by what is fed, or comes out of inference.
+  if (!half || targets.length === 1) return;
+  throw new UnsupportedError(
+    `Cannot recalibrate "${half.found.name}" in mode "${mode}": onnxruntime trains float16 layers wrongly; use mode "sequential", or the option load with another runtime`,
+  );
+}
+
 /** The names of the inputs that must be fed. */
 function inputNames({ view }: OpenModel): string[] {
   const { inputs, initializers } = view.graph;
@@ -108,7 +138,7 @@ async function runModel(
   index: number,
 ): Promise<Readonly<Record<string, Tensor>>> {
   try {
-    return await runner.run(feeds, fetches);
+    return asTensors(await runner.run(feeds, fetches));
   } catch (cause) {
     if (cause instanceof EvenkeelError) throw cause;
     throw new UnsupportedError(
@@ -120,6 +150,30 @@ async function runModel(
       { cause },
     );
   }
+}
+
+/** A model with new statistics. */
+function withStatistics(
+  { view, scopes, nodes }: OpenModel,
+  measured: ReadonlyMap<Target, Statistics>,
+): Uint8Array<ArrayBuffer> {
+  const edits = new Edits(view.bytes);
+  const updates = new Map<string, NodeUpdate>(
+    [...measured].map(([{ found }, { mean, variance }]) => [
+      found.name,
+      { mean, variance },
+    ]),
+  );
+  const names = new Set(scopes.names);
+  updateNodes(edits, view, { ...scopes, names }, nodes, updates);
+  return edits.finish();
+}
+
+/** A copy in which every node is in inference; the model itself if it is. */
+function inInference(open: OpenModel): OpenModel {
+  return open.nodes.every(({ trainingMode }) => trainingMode === false)
+    ? open
+    : openModel(modelToInference(open).finish(), open.external);
 }
 
 /** The runs of one call, with what they need. */
@@ -149,7 +203,7 @@ class Calibration {
     progress: Omit<RecalibrateProgress, "batches">,
     take: (
       outputs: Readonly<Record<string, Tensor>>,
-      feeds: Readonly<Record<string, Feed>>,
+      given: Given,
     ) => void | Promise<void>,
   ): Promise<void> {
     const { externalData } = this.#options;
@@ -163,12 +217,13 @@ class Calibration {
     try {
       for await (const batch of this.#batches) {
         const feeds = feedsOf(batch, this.#inputs);
+        const size = sizeOf(feeds);
         const outputs = runner
           ? await runModel(runner, feeds, fetches, batches)
           : {};
-        await take(outputs, feeds);
+        await take(outputs, { batch, feeds, size });
         batches++;
-        samples += sizeOf(feeds);
+        samples += size;
         this.#options.onProgress?.({ ...progress, batches });
       }
     } finally {
@@ -213,7 +268,7 @@ class Calibration {
       fetches.length > 0 ? edits.finish() : undefined,
       [...new Set(fetches)],
       { stage: "measure", pass: 0, passes: 1 },
-      (outputs, feeds) =>
+      (outputs, { feeds }) =>
         targets.forEach((target, i) =>
           this.#add(states[i]!, target, outputs, feeds)
         ),
@@ -243,7 +298,7 @@ class Calibration {
       if (!input.isFed) {
         // The new statistics first: cutting would take away constants' users.
         const updated = openModel(
-          this.write(measured).finish(),
+          withStatistics(this.#open, measured),
           this.#open.external,
         );
         const edits = new Edits(updated.view.bytes);
@@ -254,7 +309,7 @@ class Calibration {
         model,
         [input.name],
         { stage: "measure", name: found.name, pass, passes: inOrder.length },
-        (outputs, feeds) => this.#add(state, target, outputs, feeds),
+        (outputs, { feeds }) => this.#add(state, target, outputs, feeds),
       );
       measured.set(target, this.#statistics(target, state));
     }
@@ -296,21 +351,6 @@ class Calibration {
     return { mean, variance, count };
   }
 
-  /** The model with new statistics. */
-  write(measured: ReadonlyMap<Target, Statistics>): Edits {
-    const { view, scopes, nodes } = this.#open;
-    const edits = new Edits(view.bytes);
-    const updates = new Map<string, NodeUpdate>(
-      [...measured].map(([{ found }, { mean, variance }]) => [
-        found.name,
-        { mean, variance },
-      ]),
-    );
-    const names = new Set(scopes.names);
-    updateNodes(edits, view, { ...scopes, names }, nodes, updates);
-    return edits;
-  }
-
   /** The metric's mean over all samples. */
   async measureMetric(
     model: Uint8Array,
@@ -323,8 +363,14 @@ class Calibration {
       model,
       fetches,
       { stage, pass: 0, passes: 1 },
-      async (outputs, feeds) => {
-        sum += await metric!(outputs, feeds) * sizeOf(feeds);
+      async (outputs, { batch, size }) => {
+        const value = await metric!(outputs, batch);
+        if (typeof value !== "number") {
+          throw new OptionError(
+            `Cannot use the metric: expected a number, got ${value}`,
+          );
+        }
+        sum += value * size;
       },
     );
     return sum / this.sampleCount;
@@ -367,8 +413,8 @@ function shiftOf(
  *
  * The moments are those of all samples together, whatever the batches' sizes
  * (merged as Chan, Golub and LeVeque do), of what comes into each node; the
- * rest of the model runs in inference. Only running means and variances
- * change, in a copy of the model. How the layers before a node normalize
+ * rest of the model runs in inference, whatever mode it is in. Only running
+ * means and variances change, in a copy of the model. How the layers before a node normalize
  * meanwhile is the option `mode`.
  *
  * Modes `"precise"` and `"blend"` go through the data once, `"sequential"`
@@ -387,7 +433,8 @@ function shiftOf(
  * @throws {OptionError} If an option or a batch is not allowed, there are no
  * batches, or the data have NaN or infinity.
  * @throws {FormatError} If it is no ONNX model.
- * @throws {UnsupportedError} If the model cannot be run.
+ * @throws {UnsupportedError} If the model cannot be run, or has several
+ * float16 layers and onnxruntime shall run them in training.
  *
  * @see Precise BN: Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021,
  * https://arxiv.org/abs/2105.07576
@@ -419,7 +466,8 @@ export async function recalibrate(
   checkRecalibrateOptions(options);
   const { mode = "precise", metric, only } = options;
   const open = openModel(model, externalDataOf(options.externalData));
-  const { targets, kept } = planFor(open, only);
+  const running = inInference(open);
+  const { targets, kept } = planFor(running, only);
   if (targets.length === 0) {
     throw new OptionError(
       `Cannot recalibrate the model: it has no BatchNormalization to recalibrate${
@@ -427,16 +475,19 @@ export async function recalibrate(
       }`,
     );
   }
+  checkHalf(targets, options);
   const passes = (mode === "sequential" ? targets.length : 1) +
     (metric ? 2 : 0);
   checkBatches(batches, passes);
-  const calibration = new Calibration(open, batches, options);
-  const before = metric && await calibration.measureMetric(model, "before");
+  const calibration = new Calibration(running, batches, options);
+  const before = metric &&
+    await calibration.measureMetric(running.view.bytes, "before");
   const measured = mode === "sequential"
     ? await calibration.measureInTurn(targets)
     : await calibration.measureAll(targets);
-  const bytes = calibration.write(measured).finish();
-  const after = metric && await calibration.measureMetric(bytes, "after");
+  const bytes = withStatistics(open, measured);
+  const after = metric &&
+    await calibration.measureMetric(withStatistics(running, measured), "after");
   return {
     bytes,
     report: {

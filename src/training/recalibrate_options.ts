@@ -5,6 +5,7 @@
  */
 
 import { OptionError } from "../errors.ts";
+import { checkKnown } from "../known_options.ts";
 import type { ExternalDataSource } from "../onnx/external_data.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Feed, OnnxRunner } from "./onnx_runner.ts";
@@ -135,14 +136,14 @@ const MODES: readonly RecalibrateMode[] = ["precise", "sequential", "blend"];
  * @throws {OptionError} If one is unknown or has a value that it cannot have.
  */
 export function checkRecalibrateOptions(options: RecalibrateOptions): void {
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(KNOWN, key)) {
-      throw new OptionError(
-        `Cannot use the option "${key}" of recalibrate: expected one of ${
-          Object.keys(KNOWN).join(", ")
-        }`,
-      );
+  checkKnown("recalibrate", options, KNOWN);
+  for (const key of ["metric", "onProgress", "load"] as const) {
+    if (options[key] === undefined || typeof options[key] === "function") {
+      continue;
     }
+    throw new OptionError(
+      `Cannot use the option ${key} of recalibrate: expected a function`,
+    );
   }
   const { mode = "precise", weight } = options;
   if (!MODES.includes(mode)) {

@@ -13,6 +13,7 @@ import {
   type RecordedTensor,
   tensorOf,
 } from "../onnx/testing/models.ts";
+import { decode, onnx } from "../onnx/testing/onnx_proto.ts";
 import { createSession } from "../session/session.ts";
 import { type Tensor, tensor, widen } from "../tensor.ts";
 import { recalibrate } from "./recalibrate.ts";
@@ -215,7 +216,7 @@ Deno.test("the metric is weighted by the batches' sizes", async () => {
   const { report } = await recalibrate(
     model,
     [tensor([1, 2, 3], [3, 1]), tensor([4], [1, 1])],
-    { metric: (_, batch) => (batch as { x: Tensor }).x.dims[0]! },
+    { metric: (_, batch) => (batch as Tensor).dims[0]! },
   );
   assertEquals(report.metric, {
     before: (3 * 3 + 1) / 4,
@@ -234,18 +235,34 @@ Deno.test("our own session measures the same as onnxruntime-web", async () => {
     ])
   );
   const own = await recalibrate(model, data, {
-    load: async (bytes) => {
-      const session = await createSession(bytes);
-      return {
-        run: async (feeds, fetches) =>
-          await session.run(feeds, fetches && [...fetches]) as Record<
-            string,
-            Tensor
-          >,
-      };
-    },
+    load: (bytes) => createSession(bytes),
   });
   assertEquals(own.bytes, (await recalibrate(model, data)).bytes);
+});
+
+Deno.test("a model in training is measured in inference, and keeps its mode", async () => {
+  const training = openOnnx(NET).toTraining();
+  const data = batchesOf(EXPECTED.precise);
+  for (const mode of ["precise", "sequential"] as const) {
+    const a = await recalibrate(NET, data, { mode });
+    const b = await recalibrate(training, data, { mode });
+    assertEquals(statisticsOf(b.bytes), statisticsOf(a.bytes));
+    assert(
+      openOnnx(b.bytes).batchNormalizations.every(({ trainingMode }) =>
+        trainingMode === true
+      ),
+    );
+  }
+});
+
+Deno.test("what the model does not take, such as labels, is for the metric", async () => {
+  const { report } = await recalibrate(
+    MODEL,
+    [{ label: tensor([7], [1]), x: tensor([1, 2, 3, 4], [2, 2]) }],
+    { metric: (_, batch) => (batch as { label: Tensor }).label.data[0]! },
+  );
+  assertEquals(report.metric, { before: 7, after: 7 });
+  assertEquals(report.samples, 2);
 });
 
 Deno.test("batches come one by one, and once if once is enough", async () => {
@@ -391,6 +408,36 @@ for (const [title, call, ErrorClass, message] of WRONG) {
     assertMatch((error as Error).message, message);
   });
 }
+
+Deno.test("float16 layers are measured in turn, since onnxruntime trains them wrongly", async () => {
+  const layer = new BatchNormalization({ name: "bn", dtype: "float16" });
+  const one = decode(buildOnnx(layer, { inputShape: [null, 2], opset: 15 }));
+  // Float16 statistics, and two of them.
+  const graph = one.graph!;
+  const bn = graph.node!.find((node) => node.opType === "BatchNormalization")!;
+  graph.initializer = graph.initializer!.map((tensor) => ({
+    ...tensor,
+    dataType: onnx.TensorProto.DataType.FLOAT16,
+    rawData: new Uint8Array(
+      new Uint16Array(2).fill(tensor.name!.endsWith("var") ? 0x3c00 : 0).buffer,
+    ),
+  }));
+  const [input] = graph.input!;
+  graph.node = [
+    { ...bn, name: "bn_1", input: ["x", ...bn.input!.slice(1)], output: ["z"] },
+    { ...bn, name: "bn_2", input: ["z", ...bn.input!.slice(1)], output: ["y"] },
+  ].map((node) => onnx.NodeProto.create(node));
+  assertEquals(input!.name, "x");
+  const model = onnx.ModelProto.encode(one).finish();
+  const data = [tensor([1, 2, 3, 4], [2, 2], "float16")];
+  await assertRejects(
+    () => recalibrate(model, data),
+    UnsupportedError,
+    'use mode "sequential"',
+  );
+  const { bytes } = await recalibrate(model, data, { mode: "sequential" });
+  assertEquals([...widen(statisticsOf(bytes)[0]!.mean)], [2, 3]);
+});
 
 Deno.test("a runtime is freed also after an error", async () => {
   let disposed = 0;
