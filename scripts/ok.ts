@@ -22,6 +22,7 @@ const GATES: readonly Gate[] = [
   },
   { name: "generated kernels", args: ["task", "build", "--check"] },
   { name: "sizes", args: ["task", "size", "--check"] },
+  { name: "runtimes", args: ["task", "runtimes", "--check"] },
   // The README's own command.
   { name: "tests", args: ["task", "test"] },
   {

@@ -29,15 +29,17 @@ const dispatcher = new KernelDispatcher(KERNELS, FULL_FORM);
  *
  * All kernels give the same bits; the choice is about speed and about what the
  * runtime allows. "auto", the state at the start, is WASM SIMD where it
- * starts and typed arrays elsewhere, found out at the first use. Each call
- * replaces the whole earlier choice, its `module` included.
+ * starts and typed arrays elsewhere, found out at the first use and told to
+ * `onFallback`. Each call replaces the whole earlier choice, its options
+ * included, and gives what did not start another chance.
  *
  * @param choice "auto", "typed-array", or "wasm", which fails here and now
  * where it cannot start.
- * @param options The compiled module, for runtimes that refuse WASM from bytes.
+ * @param options The compiled module, for runtimes that refuse WASM from bytes,
+ * and who is told where WASM does not start.
  *
- * @throws {OptionError} If the choice is unknown, or `module` is not a
- * `WebAssembly.Module` of `kernels/evenkeel.wasm`.
+ * @throws {OptionError} If the choice or an option is unknown, or `module` is
+ * not a `WebAssembly.Module` of `kernels/evenkeel.wasm`.
  * @throws {UnsupportedError} If "wasm" cannot start in this runtime. The
  * earlier choice then stays.
  *
@@ -48,6 +50,7 @@ const dispatcher = new KernelDispatcher(KERNELS, FULL_FORM);
  * setKernels("typed-array"); // no WASM at all
  * setKernels("wasm"); // WASM, or an error that says why not
  * setKernels("auto"); // back to the default
+ * setKernels("auto", { onFallback: (reason) => console.warn(reason.message) });
  * ```
  */
 export function setKernels(

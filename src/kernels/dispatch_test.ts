@@ -210,3 +210,77 @@ Deno.test("allocate() gives an ordinary array to typed-array kernels", () => {
     setKernels("auto");
   }
 });
+
+Deno.test("onFallback is told once why WASM does not start", () => {
+  let works = false;
+  const { table, starts } = countingTable(() => works);
+  const dispatcher = new KernelDispatcher(table, FULL_FORM);
+  const told: Error[] = [];
+  const onFallback = (reason: Error) => void told.push(reason);
+  dispatcher.set("auto", { onFallback });
+  assertEquals(told, []); // nothing starts before it is needed
+  assertEquals(dispatcher.resolve().name, "typed-array");
+  assertEquals(dispatcher.resolve("auto").name, "typed-array");
+  assertEquals(told.length, 1);
+  assertEquals(told[0] instanceof UnsupportedError, true);
+  assertEquals(told[0]!.message, "no WASM today");
+  dispatcher.set("auto", { onFallback });
+  dispatcher.resolve();
+  assertEquals([told.length, starts()], [2, 2]);
+  works = true;
+  dispatcher.set("auto", { onFallback });
+  assertEquals(dispatcher.resolve().name, "wasm");
+  assertEquals([told.length, starts()], [2, 3]);
+});
+
+Deno.test("onFallback is not told of what was chosen", () => {
+  const { table } = countingTable(() => false);
+  const dispatcher = new KernelDispatcher(table, FULL_FORM);
+  const onFallback = () => {
+    throw new Error("not a fallback");
+  };
+  dispatcher.set("typed-array", { onFallback });
+  assertEquals(dispatcher.resolve().name, "typed-array");
+  assertThrows(() => dispatcher.set("wasm", { onFallback }), UnsupportedError);
+});
+
+Deno.test("an onFallback that throws or chooses leaves kernels that run", () => {
+  const { table } = countingTable(() => false);
+  const dispatcher = new KernelDispatcher(table, FULL_FORM);
+  const onFallback = () => {
+    throw new Error("from the hook");
+  };
+  dispatcher.set("auto", { onFallback });
+  assertThrows(() => dispatcher.resolve(), Error, "from the hook");
+  assertEquals(dispatcher.resolve().name, "typed-array");
+  dispatcher.set("auto", { onFallback: () => dispatcher.set("typed-array") });
+  assertEquals(dispatcher.resolve().name, "typed-array");
+});
+
+Deno.test("setKernels() refuses unknown options", () => {
+  assertThrows(
+    () => setKernels("auto", { modul: 1 } as Record<string, unknown>),
+    OptionError,
+    'unknown option "modul", expected module, onFallback',
+  );
+  assertThrows(
+    () => setKernels("auto", { onFallback: 1 } as Record<string, unknown>),
+    OptionError,
+    "expected a function, got number",
+  );
+});
+
+Deno.test("an embedded module starts as it is, where bytes are refused", () => {
+  const embedded = compileEmbedded(FULL_FORM);
+  withWebAssembly(REFUSING_WEB_ASSEMBLY, () => {
+    assertStrictEquals(
+      compileEmbedded({ ...FULL_FORM, embedded }),
+      embedded,
+    );
+    assertThrows(
+      () => compileEmbedded(FULL_FORM),
+      UnsupportedError,
+      "disallowed",
+    );
+  });
+});

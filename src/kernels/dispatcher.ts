@@ -18,7 +18,19 @@ export interface SetKernelsOptions {
    * WASM from bytes (such as Cloudflare Workers, where it can be imported).
    */
   readonly module?: WebAssembly.Module | undefined;
+  /**
+   * Is told why the WASM kernels do not start, when "auto" falls back to
+   * typed arrays: once, by the first call that needs kernels, which then goes
+   * on. The next {@linkcode setKernels} tries again. By default nobody is told.
+   */
+  readonly onFallback?: ((reason: Error) => void) | undefined;
 }
+
+// A Record, so that the compiler notices an option that is missing here.
+const KNOWN: Readonly<Record<keyof SetKernelsOptions, true>> = {
+  module: true,
+  onFallback: true,
+};
 
 /** An implementation and how it starts. */
 export interface KernelEntry<K extends InferenceKernels = Kernels> {
@@ -37,6 +49,7 @@ export class KernelDispatcher<K extends InferenceKernels> {
   readonly #entries: readonly KernelEntry<K>[];
   #choice: KernelChoice = "auto";
   #module: WebAssembly.Module | undefined;
+  #onFallback: ((reason: Error) => void) | undefined;
   /** Per name: the kernels, or the error that kept them from starting. */
   #started = new Map<KernelName, K | Error>();
   readonly #form: ModuleForm;
@@ -57,7 +70,8 @@ export class KernelDispatcher<K extends InferenceKernels> {
   /** See {@linkcode setKernels}. */
   set(choice: KernelChoice, options: SetKernelsOptions = {}): void {
     this.#checkChoice(choice);
-    const { module } = options;
+    checkOptions(options);
+    const { module, onFallback } = options;
     if (module !== undefined) checkModule(module, this.#form);
     // What runs already goes on running; what failed gets another chance.
     const started = new Map(
@@ -69,27 +83,35 @@ export class KernelDispatcher<K extends InferenceKernels> {
     if (choice !== "auto") this.#start(choice, started, module);
     this.#choice = choice;
     this.#module = module;
+    this.#onFallback = onFallback;
     this.#started = started;
     this.#best = undefined;
   }
 
   /** See {@linkcode resolveKernels}. */
   resolve(choice: KernelChoice = this.#choice): K {
-    if (choice === "auto") return this.#best ??= this.#findBest();
+    if (choice === "auto") return this.#best ?? this.#findBest();
     // What has been started was checked then.
     if (!this.#started.has(choice)) this.#checkChoice(choice);
     return this.#start(choice, this.#started, this.#module);
   }
 
   #findBest(): K {
-    const errors: unknown[] = [];
+    const errors: Error[] = [];
     for (const { name } of this.#entries) {
+      let kernels: K;
       try {
-        return this.#start(name, this.#started, this.#module);
+        kernels = this.#start(name, this.#started, this.#module);
       } catch (error) {
         // The next one in the table is the fallback.
-        errors.push(error);
+        errors.push(error as Error); // `#start` throws nothing else
+        continue;
       }
+      // Before it is told, so that what the hook calls finds it too.
+      this.#best = kernels;
+      if (errors.length > 0) this.#onFallback?.(errors[0]!);
+      // The hook may have chosen anew.
+      return this.#best ?? this.resolve();
     }
     throw new UnsupportedError("Cannot start any kernels", {
       cause: errors,
@@ -126,5 +148,23 @@ export class KernelDispatcher<K extends InferenceKernels> {
         }`,
       );
     }
+  }
+}
+
+function checkOptions(options: SetKernelsOptions): void {
+  for (const name of Object.keys(options)) {
+    if (!Object.hasOwn(KNOWN, name)) {
+      throw new OptionError(
+        `Cannot set the kernels: unknown option "${name}", expected ${
+          Object.keys(KNOWN).join(", ")
+        }`,
+      );
+    }
+  }
+  const { onFallback } = options;
+  if (onFallback !== undefined && typeof onFallback !== "function") {
+    throw new OptionError(
+      `Cannot use the option "onFallback": expected a function, got ${typeof onFallback}`,
+    );
   }
 }

@@ -25,14 +25,15 @@ const dispatcher = new KernelDispatcher<InferenceKernels>([
  * its own.
  *
  * All kernels give the same bits. "auto", the state at the start, is WASM SIMD
- * where it starts and typed arrays elsewhere, found out at the first use.
+ * where it starts and typed arrays elsewhere, found out at the first use and
+ * told to `onFallback`.
  *
  * @param choice "auto", "typed-array", or "wasm", which fails here and now
  * where it cannot start.
  * @param options The compiled `kernels/inference.wasm`, for runtimes that
- * refuse WASM from bytes.
+ * refuse WASM from bytes, and who is told where WASM does not start.
  *
- * @throws {OptionError} If the choice is unknown, or `module` is not a
+ * @throws {OptionError} If the choice or an option is unknown, or `module` is not a
  * `WebAssembly.Module` of `kernels/inference.wasm`.
  * @throws {UnsupportedError} If "wasm" cannot start in this runtime. The
  * earlier choice then stays.

@@ -20,7 +20,7 @@ import { bindWasmPieces, PIECE_EXPORTS } from "./wasm_pieces.ts";
 /** The module that has everything. */
 export const FULL_FORM: ModuleForm = {
   file: "kernels/evenkeel.wasm",
-  hex: WASM_HEX,
+  embedded: WASM_HEX,
   exports: [...INFERENCE_EXPORTS, ...PIECE_EXPORTS],
 };
 

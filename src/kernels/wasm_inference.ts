@@ -24,7 +24,7 @@ import {
 /** The module that has inference only. */
 export const INFERENCE_FORM: ModuleForm = {
   file: "kernels/inference.wasm",
-  hex: INFERENCE_HEX,
+  embedded: INFERENCE_HEX,
   exports: INFERENCE_EXPORTS,
 };
 

@@ -68,8 +68,11 @@ const SUFFIXES: Readonly<Record<ElementType, string>> = {
 export interface ModuleForm {
   /** The file in `kernels/`. */
   readonly file: string;
-  /** Its bytes in hexadecimal. */
-  readonly hex: string;
+  /**
+   * Its bytes in hexadecimal; or the module itself, which a bundle for runtimes
+   * that refuse bytes imports instead of them.
+   */
+  readonly embedded: string | WebAssembly.Module;
   /** The functions that it has to export. */
   readonly exports: readonly string[];
 }
@@ -93,14 +96,17 @@ function decodeHex(hex: string): Uint8Array<ArrayBuffer> {
  * @throws {UnsupportedError} If the runtime has no WebAssembly, lacks SIMD,
  * or refuses to compile from bytes.
  */
-export function compileEmbedded({ file, hex }: ModuleForm): WebAssembly.Module {
+export function compileEmbedded(
+  { file, embedded }: ModuleForm,
+): WebAssembly.Module {
   if (typeof WebAssembly === "undefined") {
     throw new UnsupportedError(
       `Cannot start the WASM kernels: this runtime has no WebAssembly. Use the "typed-array" kernels, which give the same results`,
     );
   }
+  if (typeof embedded !== "string") return embedded;
   try {
-    return new WebAssembly.Module(decodeHex(hex));
+    return new WebAssembly.Module(decodeHex(embedded));
   } catch (cause) {
     throw new UnsupportedError(
       `Cannot start the WASM kernels: this runtime does not compile them from bytes (${

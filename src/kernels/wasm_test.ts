@@ -7,7 +7,10 @@ import { WASM_HEX } from "./wasm_binary.ts";
 import { createWasmInference, INFERENCE_FORM } from "./wasm_inference.ts";
 import { compileEmbedded } from "./wasm_module.ts";
 
-function embeddedBytes(hex = WASM_HEX): Uint8Array<ArrayBuffer> {
+function embeddedBytes(
+  hex: string | WebAssembly.Module = WASM_HEX,
+): Uint8Array<ArrayBuffer> {
+  if (typeof hex !== "string") throw new Error("Expected hexadecimal text");
   const bytes = hex.match(/../g)!.map((byte) => Number(`0x${byte}`));
   return Uint8Array.from(bytes);
 }
@@ -15,9 +18,9 @@ function embeddedBytes(hex = WASM_HEX): Uint8Array<ArrayBuffer> {
 const FORMS = [FULL_FORM, INFERENCE_FORM];
 
 Deno.test("the embedded bytes are those of the files in kernels/", async () => {
-  for (const { file, hex } of FORMS) {
+  for (const { file, embedded } of FORMS) {
     const url = new URL(`../../${file}`, import.meta.url);
-    assertEquals(embeddedBytes(hex), await Deno.readFile(url), file);
+    assertEquals(embeddedBytes(embedded), await Deno.readFile(url), file);
   }
 });
 
@@ -37,8 +40,8 @@ Deno.test("the module imports its memory and exports functions only", () => {
 });
 
 Deno.test("the module uses SIMD, but never relaxed SIMD", () => {
-  for (const { hex } of FORMS) {
-    const simd = [...opcodesOf(embeddedBytes(hex))]
+  for (const { embedded } of FORMS) {
+    const simd = [...opcodesOf(embeddedBytes(embedded))]
       .filter((opcode) => opcode >= SIMD_PREFIX * 0x10000)
       .map((opcode) => opcode - SIMD_PREFIX * 0x10000);
     assert(simd.includes(0xe6), "f32x4.mul is missing");

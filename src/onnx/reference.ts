@@ -145,7 +145,7 @@ async function importRuntime(): Promise<OnnxRuntime> {
     runtime = await import(PACKAGE);
   } catch (cause) {
     throw new UnsupportedError(
-      "Cannot load npm:onnxruntime-web@1.30.0: the comparison with onnxruntime needs the package in Deno's cache or the npm registry in reach",
+      "Cannot load npm:onnxruntime-web@1.30.0: what runs in onnxruntime needs the package in Deno's cache or the npm registry in reach; on Node and Bun: npm install onnxruntime-web@1.30.0",
       { cause },
     );
   }
