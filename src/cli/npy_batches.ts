@@ -10,6 +10,7 @@ import { FormatError } from "../errors.ts";
 import { parseNpy, tensorOfStored } from "../keras/npy.ts";
 import type { OnnxInput } from "../onnx/onnx_model.ts";
 import { castTensor, isElementType, sameDims, type Tensor } from "../tensor.ts";
+import { UsageError } from "./command.ts";
 
 /** The .npy files of a folder in the order of their names, or the one file. */
 async function filesOf(path: string): Promise<string[]> {
@@ -57,6 +58,47 @@ function stack(samples: readonly Tensor[]): Tensor {
   return { type, dims: [samples.length, ...dims], data: all };
 }
 
+/** How many samples an input takes; undefined if that varies. */
+function fixedCount({ shape }: OnnxInput): number | undefined {
+  const first = shape?.[0];
+  // Some write -1 for an extent that varies.
+  return typeof first === "number" && first > 0 ? first : undefined;
+}
+
+/**
+ * How many samples are run together, at most.
+ *
+ * @param input The input that they are for.
+ * @param asked What the user asks for.
+ *
+ * @throws {UsageError} If the input takes another number only.
+ */
+export function batchSizeFor(
+  input: OnnxInput,
+  asked: number | undefined,
+): number {
+  const fixed = fixedCount(input);
+  if (fixed === undefined) return asked ?? 32;
+  if (asked === undefined || asked === fixed) return fixed;
+  throw new UsageError(
+    `Cannot use --batch-size ${asked}: the input "${input.name}" is [${input.shape}], it takes ${fixed} at a time; leave the option out`,
+  );
+}
+
+/**
+ * Checks that an input takes as many samples as a batch has; what the runtime
+ * says would not tell.
+ */
+function checkCount({ dims }: Tensor, input: OnnxInput, file: string): void {
+  const fixed = fixedCount(input);
+  if (fixed === undefined || dims[0] === fixed) return;
+  throw new FormatError(
+    `Cannot use "${file}": the input "${input.name}" takes ${fixed} samples at a time, at its end there are ${
+      dims[0]
+    }; leave them out, or add some`,
+  );
+}
+
 /**
  * The batches of a file or folder of NumPy arrays, read when they are needed;
  * they can be gone through any number of times.
@@ -68,17 +110,24 @@ function stack(samples: readonly Tensor[]): Tensor {
  * @param input The input that they are for.
  * @param batchSize The samples of a batch.
  *
- * @throws {FormatError} If there are none, or one cannot be read or has
- * another rank; when they are read.
+ * @throws {FormatError} If there are none, or one cannot be read, has another
+ * rank, or leaves samples over where the input takes a number of them; when
+ * they are read.
  */
 export async function npyBatches(
   path: string,
-  { name, type, shape }: OnnxInput,
+  input: OnnxInput,
   batchSize: number,
 ): Promise<AsyncIterable<Tensor>> {
+  const { name, type, shape } = input;
   const files = await filesOf(path);
+  const checked = (batch: Tensor, file: string) => {
+    checkCount(batch, input, file);
+    return batch;
+  };
   async function* batches(): AsyncGenerator<Tensor> {
     let samples: Tensor[] = [];
+    let last = path;
     for (const file of files) {
       const read = await readNpy(file);
       const array = isElementType(type) ? castTensor(read, type) : read;
@@ -94,19 +143,21 @@ export async function npyBatches(
       }
       const isFull = samples.length === batchSize;
       if (first && (!isSample || isFull || !sameDims(first.dims, dims))) {
-        yield stack(samples);
+        yield checked(stack(samples), last);
         samples = [];
       }
       if (isSample) {
         samples.push(array);
+        last = file;
         continue;
       }
       const count = dims[0]!;
       for (let from = 0; from < count; from += batchSize) {
-        yield slice(array, from, Math.min(from + batchSize, count));
+        const to = Math.min(from + batchSize, count);
+        yield checked(slice(array, from, to), file);
       }
     }
-    if (samples.length > 0) yield stack(samples);
+    if (samples.length > 0) yield checked(stack(samples), last);
   }
   return { [Symbol.asyncIterator]: batches };
 }

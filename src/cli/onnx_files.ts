@@ -5,14 +5,19 @@
  */
 
 import { createReadStream } from "node:fs";
-import { mkdir, readFile, realpath, stat } from "node:fs/promises";
+import { mkdir, readFile, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, sep } from "node:path";
-import { EvenkeelError, FormatError } from "../errors.ts";
+import { FormatError } from "../errors.ts";
 import { checkLocation } from "../onnx/external_data.ts";
-import { externalFiles } from "../onnx/external_files.ts";
+import {
+  externalFiles,
+  type ExternalFinder,
+  externalFinder,
+  isBelow,
+} from "../onnx/external_files.ts";
 import { type OnnxModel, openOnnx } from "../onnx/onnx_model.ts";
 import { UsageError } from "./command.ts";
-import { isSameFile, writeWhole } from "./files.ts";
+import { checkTarget, followLinks, stageFile, writeError } from "./files.ts";
 
 /** The output of a sub-command that writes a model. */
 export function outputOf(command: string, output: unknown): string {
@@ -71,58 +76,22 @@ async function isSameContent(a: string, b: string): Promise<boolean> {
   return true;
 }
 
-/** Whether a file is in a folder or below, links followed. */
-async function isInside(path: string, folder: string): Promise<boolean> {
-  const root = await realpath(folder);
-  return (await realpath(path)).startsWith(
-    root.endsWith(sep) ? root : root + sep,
-  );
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Brings a file of external data beside the written model. */
-async function copyExternal(from: string, to: string): Promise<void> {
-  if (await isSameFile(from, to)) return;
-  if (await exists(to)) {
-    if (await isSameContent(from, to)) return;
-    throw new FormatError(
-      `Cannot copy the external data "${from}": "${to}" is there already, with other content; choose another folder`,
-    );
-  }
-  await mkdir(dirname(to), { recursive: true });
-  await writeWhole(to, createReadStream(from) as AsyncIterable<Uint8Array>);
-}
-
 /**
- * The path of a file of external data; undefined if there is none.
+ * What finds a model's external data.
  *
- * @throws {FormatError} If it is not in the model's folder.
+ * @throws {FormatError} If it is not in the model's folder, or no regular
+ * file; when it is looked for.
  */
-async function locate(
-  model: string,
-  location: string,
-): Promise<string | undefined> {
-  let parts: string[];
-  try {
-    parts = checkLocation(location);
-  } catch (error) {
-    if (!(error instanceof EvenkeelError)) throw error;
-    throw new FormatError(`${model}: ${error.message}`, { cause: error });
-  }
-  const path = join(dirname(model), ...parts);
-  if (!await exists(path)) return undefined;
-  if (await isInside(path, dirname(model))) return path;
-  throw new FormatError(
-    `${model}: its external data is in "${location}", a link that leads out of the model's folder`,
-  );
+async function finderFor(model: string): Promise<ExternalFinder> {
+  const find = await externalFinder(dirname(model));
+  return (location) => {
+    try {
+      return find(location);
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      throw new FormatError(`${model}: ${error.message}`, { cause: error });
+    }
+  };
 }
 
 /**
@@ -135,25 +104,167 @@ export async function readExternal(
   locations: readonly string[],
 ): Promise<Map<string, Uint8Array>> {
   const files = new Map<string, Uint8Array>();
+  const find = await finderFor(model);
   for (const location of locations) {
-    const path = await locate(model, location);
+    const path = find(location);
     if (path !== undefined) files.set(location, await readFile(path));
   }
   return files;
 }
 
+/** A file of external data that comes beside the written model. */
+interface Copy {
+  readonly from: string;
+  /** Where there is no file yet; links followed. */
+  readonly to: string;
+}
+
+/** A model that is to be written. */
+export interface OnnxTarget {
+  readonly output: string;
+  readonly copies: readonly Copy[];
+}
+
 /**
- * Writes a model, and copies the external data that it needs if it goes to
- * another folder than the one it came from. Data first: a model is never
- * there without it.
+ * Whether external data must be copied.
+ *
+ * @param folder The written model's folder, links followed.
+ *
+ * @throws {FormatError} If it would replace another file, or not be in the
+ * model's folder.
+ */
+async function needsCopy({ from, to }: Copy, folder: string): Promise<boolean> {
+  if (from === to) return false;
+  if (!isBelow(to, folder, sep)) {
+    throw new FormatError(
+      `Cannot copy the external data "${from}": a link leads from the folder of the output to "${to}"; choose another folder`,
+    );
+  }
+  let isFile: boolean;
+  try {
+    isFile = (await stat(to)).isFile();
+  } catch (cause) {
+    if ((cause as { code?: string }).code === "ENOENT") return true;
+    throw writeError(to, cause as Error);
+  }
+  if (isFile && await isSameContent(from, to)) return false;
+  throw new FormatError(
+    `Cannot copy the external data "${from}": "${to}" is there already, with other content; choose another folder`,
+  );
+}
+
+/**
+ * Checks that a model can be written, and finds the external data that it
+ * needs to take along if it goes to another folder than the one that it came
+ * from.
  *
  * @param input The file that the model came from.
  * @param output The file to write.
- * @param pieces The model.
  * @param locations Where it says that its external data is.
  *
- * @throws {EvenkeelError} If something cannot be written, or external data
- * would replace another file.
+ * @throws {UsageError} If the output would replace external data.
+ * @throws {EvenkeelError} If something cannot be where it is to be, or
+ * external data would replace another file.
+ */
+export async function planOnnx(
+  input: string,
+  output: string,
+  locations: readonly string[],
+): Promise<OnnxTarget> {
+  const { path: target } = await checkTarget(output);
+  const find = await finderFor(input);
+  const folder = await followLinks(dirname(output));
+  const copies = new Map<string, Copy>();
+  for (const location of locations) {
+    const from = find(location);
+    const named = join(folder, ...checkLocation(location));
+    const to = await followLinks(named).catch((cause) => {
+      throw writeError(named, cause);
+    });
+    if (from === target || to === target) {
+      throw new UsageError(
+        `Cannot write to ${output}: it is where the model's external data is, "${location}"; choose another name`,
+      );
+    }
+    if (from === undefined) continue;
+    const other = copies.get(to)?.from ?? from;
+    if (other !== from) {
+      throw new FormatError(
+        `Cannot copy the external data "${from}": a link leads it to "${to}", where "${other}" goes; choose another folder`,
+      );
+    }
+    const copy = { from, to };
+    if (await needsCopy(copy, folder)) copies.set(to, copy);
+  }
+  return { output, copies: [...copies.values()] };
+}
+
+/** The content of a file; that it cannot be read is not taken for the output's fault. */
+async function* contentOf(path: string): AsyncGenerator<Uint8Array> {
+  try {
+    yield* createReadStream(path) as AsyncIterable<Uint8Array>;
+  } catch (cause) {
+    throw new FormatError(
+      `Cannot read "${path}": ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}
+
+/** Makes a file's folder; what is returned removes what was made. */
+async function makeFolderOf(path: string): Promise<() => Promise<void>> {
+  const folder = dirname(path);
+  let first: string | undefined;
+  try {
+    first = await mkdir(folder, { recursive: true });
+  } catch (cause) {
+    throw writeError(path, cause as Error);
+  }
+  return async () => {
+    if (first === undefined) return;
+    for (let made = folder; isBelow(made + sep, first, sep);) {
+      // Of one that someone else put a file into, nothing is removed.
+      await rmdir(made).catch(() => {});
+      made = dirname(made);
+    }
+  };
+}
+
+/**
+ * Writes a model, and copies its external data.
+ *
+ * @param target What {@linkcode planOnnx} gave.
+ * @param pieces The model.
+ *
+ * @throws {EvenkeelError} If something cannot be written; then nothing is.
+ */
+export async function writePlanned(
+  { output, copies }: OnnxTarget,
+  pieces: readonly Uint8Array[],
+): Promise<void> {
+  const model = await stageFile(output, pieces);
+  const undo = [model.discard];
+  try {
+    // Data first: a model is never there without it.
+    for (const { from, to } of copies) {
+      undo.push(await makeFolderOf(to));
+      const copy = await stageFile(to, contentOf(from));
+      undo.push(copy.discard);
+      await copy.commit();
+      undo.push(() => rm(to, { force: true }).catch(() => {}));
+    }
+    await model.commit();
+  } catch (error) {
+    for (const step of undo.reverse()) await step();
+    throw error;
+  }
+}
+
+/**
+ * Plans and writes a model at once: {@linkcode planOnnx} and
+ * {@linkcode writePlanned}.
+ *
+ * @throws {EvenkeelError} If something cannot be written; then nothing is.
  */
 export async function writeOnnx(
   input: string,
@@ -161,11 +272,5 @@ export async function writeOnnx(
   pieces: readonly Uint8Array[],
   locations: readonly string[],
 ): Promise<void> {
-  for (const location of locations) {
-    const from = await locate(input, location);
-    if (from !== undefined) {
-      await copyExternal(from, join(dirname(output), location));
-    }
-  }
-  await writeWhole(output, pieces);
+  await writePlanned(await planOnnx(input, output, locations), pieces);
 }

@@ -11,12 +11,14 @@ import type {
   RecalibrateOptions,
 } from "../training/recalibrate_options.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
-import { npyBatches } from "./npy_batches.ts";
+import { isSameFile } from "./files.ts";
+import { batchSizeFor, npyBatches } from "./npy_batches.ts";
 import {
   openOnnxFile,
   outputOf,
+  planOnnx,
   readExternal,
-  writeOnnx,
+  writePlanned,
 } from "./onnx_files.ts";
 import { type Column, formatNumber, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
@@ -92,13 +94,16 @@ async function run(args: Arguments, terminal: Terminal): Promise<number> {
       "Expected --data DIR_OR_NPY; see evenkeel recalibrate --help",
     );
   }
+  if (await isSameFile(output, data)) {
+    throw new UsageError(`Cannot write to ${output}: it is the data itself`);
+  }
   const options = optionsOf(args);
-  const batchSize = readNumber(
+  const askedSize = readNumber(
     "batch-size",
     args.options["batch-size"],
     (value) => Number.isInteger(value) && value > 0,
     "a positive integer",
-  ) ?? 32;
+  );
   const { model, bytes: old } = await openOnnxFile(file!);
   const { inputs, externalLocations } = model;
   const [input] = inputs;
@@ -109,6 +114,9 @@ async function run(args: Arguments, terminal: Terminal): Promise<number> {
       }); call recalibrate() from a script`,
     );
   }
+  const batchSize = batchSizeFor(input, askedSize);
+  // Before the work that would be for nothing.
+  const target = await planOnnx(file!, output, externalLocations);
   const { bytes, report } = await recalibrateModel(
     old,
     await npyBatches(data, input, batchSize),
@@ -119,7 +127,7 @@ async function run(args: Arguments, terminal: Terminal): Promise<number> {
         : {}),
     },
   );
-  await writeOnnx(file!, output, [bytes], externalLocations);
+  await writePlanned(target, [bytes]);
   if (args.options.json) {
     terminal.out(JSON.stringify({ file, output, ...report }, null, 2));
     return EXIT.ok;
@@ -167,7 +175,7 @@ export const recalibrate: Command = {
     "batch-size": {
       type: "string",
       value: "N",
-      help: "samples run together, default 32",
+      help: "samples run together, default 32 or the input's",
     },
     unbiased: {
       type: "boolean",
