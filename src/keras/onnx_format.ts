@@ -8,6 +8,7 @@
  * @module
  */
 
+import { checkLocation } from "../onnx/external_data.ts";
 import { FormatError } from "../errors.ts";
 import type { KerasConfig } from "../layer/config.ts";
 import type { WeightName } from "../layer/weights.ts";
@@ -121,7 +122,7 @@ async function readPart(
   folder: SourceFolder,
   { location, offset, length }: Part,
 ): Promise<Uint8Array> {
-  const file = await folder.open(location);
+  const file = await folder.open(checkLocation(location).join("/"));
   if (file) return await file.read(offset, length);
   throw new FormatError(
     `its elements are in the file "${location}", which is not beside the model`,

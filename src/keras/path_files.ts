@@ -117,6 +117,26 @@ export class PathFiles {
     }
   }
 
+  /**
+   * Opens a file that another one names, which may come from anyone: a pipe or
+   * a device would hold its reader for ever.
+   *
+   * @throws {MissingFileError} If there is none.
+   * @throws {FormatError} If it is no regular file, or cannot be read.
+   */
+  async openRegular(path: string | URL): Promise<SourceFile> {
+    const name = nameOf(path);
+    const { stat } = await import("node:fs/promises");
+    let isRegular: boolean;
+    try {
+      isRegular = (await stat(path)).isFile();
+    } catch (cause) {
+      throw unreadable(name, cause);
+    }
+    if (isRegular) return await this.open(path);
+    throw new FormatError(`Cannot read ${name}: it is no regular file`);
+  }
+
   /** Closes all files; they must not be read afterwards. */
   async close(): Promise<void> {
     await Promise.all(this.#open.splice(0).map((file) => file.close()));

@@ -187,7 +187,7 @@ async function openPath(path: string | URL): Promise<OpenSource> {
     return new URL(parts.join("/"), base);
   };
   const folder = (base: string | URL): SourceFolder =>
-    folderAt({ open: (name) => files.open(at(base, name)) });
+    folderAt({ open: (name) => files.openRegular(at(base, name)) });
   const source = (file: SourceFile, inside: SourceFolder): OpenSource => ({
     files: [file],
     folderOf: () => inside,
