@@ -7,6 +7,7 @@
 
 import process from "node:process";
 import { EvenkeelError } from "../errors.ts";
+import { bundle } from "./bundle.ts";
 import {
   type Command,
   EXIT,
@@ -19,14 +20,17 @@ import { fold } from "./fold.ts";
 import { inspect } from "./inspect.ts";
 import { recalibrate } from "./recalibrate.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
+import { update } from "./update.ts";
 import { verify } from "./verify.ts";
 
 const COMMANDS: readonly Command[] = [
   inspect,
   verify,
   convert,
+  update,
   fold,
   recalibrate,
+  bundle,
 ];
 
 function overview(): string {
