@@ -22,6 +22,40 @@ const TARGET = "es2022";
 /** Files of the project that the package has too. */
 const COPIED: readonly string[] = ["README.md", "LICENSE"];
 
+/** Sources that `evenkeel bundle` makes workers of, wherever it runs. */
+const WORKER_SOURCES: readonly string[] = [
+  "serve",
+  "session",
+  "onnx",
+  "layer",
+  "kernels",
+];
+
+/** Every source below a folder of `src/`, without tests and their helpers. */
+async function* sourcesBelow(folder: string): AsyncGenerator<string> {
+  for await (
+    const { name, isDirectory } of Deno.readDir(new URL(folder, ROOT))
+  ) {
+    const path = `${folder}${name}`;
+    if (isDirectory && name !== "testing") yield* sourcesBelow(`${path}/`);
+    else if (/\.ts$/.test(name) && !/_(test|bench)\.ts$/.test(name)) yield path;
+  }
+}
+
+/** The sources of workers, sorted so that the package is the same everywhere. */
+async function workerSources(): Promise<string[]> {
+  const paths: string[] = [];
+  for (const folder of WORKER_SOURCES) {
+    for await (const path of sourcesBelow(`src/${folder}/`)) paths.push(path);
+  }
+  for await (const { name, isFile } of Deno.readDir(new URL("src/", ROOT))) {
+    if (isFile && /\.ts$/.test(name) && !/_test\.ts$/.test(name)) {
+      paths.push(`src/${name}`);
+    }
+  }
+  return paths.sort();
+}
+
 const COMMAND = `#!/usr/bin/env node
 import process from "node:process";
 import { main } from "../node/cli.js";
@@ -99,7 +133,7 @@ export async function buildPackage(): Promise<PackageFiles> {
     files.set(`types/${path}`, encoder.encode(text));
   }
   files.set("bin/evenkeel.js", encoder.encode(COMMAND));
-  for (const name of COPIED) {
+  for (const name of [...COPIED, ...await workerSources()]) {
     files.set(name, await Deno.readFile(new URL(name, ROOT)));
   }
   const json = packageJson(

@@ -15,6 +15,7 @@
 
 import { CHROMIUM } from "./chromium.ts";
 import { EDGE_RUNTIME } from "./edge_runtime.ts";
+import { tryEdgeWorkers } from "./edge_workers.ts";
 import { NODE_LIKE } from "./node_like.ts";
 import { createProject } from "./project.ts";
 import { complaintsOf, formatTable, type Row } from "./report.ts";
@@ -49,6 +50,13 @@ async function tryAll(folder: string): Promise<number> {
   const project = await createProject(folder);
   console.log(`${project.name}: ${project.packedBytes} bytes packed`);
   const tools = await installTools(`${folder}/tools`);
+  const workers = `${folder}/workers`;
+  await Deno.mkdir(workers);
+  try {
+    for (const line of await tryEdgeWorkers(tools, workers)) console.log(line);
+  } catch (error) {
+    failures.push(`evenkeel bundle: ${error}`);
+  }
   const rows: Row[] = [];
   for (const [i, runtime] of RUNTIMES.entries()) {
     const { name, by } = runtime;
