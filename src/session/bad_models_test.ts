@@ -11,7 +11,9 @@ import {
 } from "../errors.ts";
 import { buildOnnx } from "../onnx/build.ts";
 import { BatchNormalization } from "../layer/batch_normalization.ts";
+import { encodeFields } from "../onnx/edit.ts";
 import { onnx } from "../onnx/testing/onnx_proto.ts";
+import { readFields } from "../onnx/wire_reader.ts";
 import { tensor } from "../tensor.ts";
 import { createSession } from "./session.ts";
 import {
@@ -318,6 +320,112 @@ Deno.test("functions that call themselves, or too many", async () => {
     FormatError,
     '"b"',
   );
+});
+
+Deno.test("functions that are large, and called often", async () => {
+  const many = (count: number, name: string) =>
+    Array.from({ length: count }, (_, i) => `${name}${i}`);
+  const define = (
+    input: string[],
+    output: string[],
+    node: ReturnType<typeof nodeProto>[],
+  ) => ({
+    name: "large",
+    domain: "f",
+    input,
+    output,
+    opsetImport: [{ domain: "", version: 15 }],
+    node,
+  });
+  const neg = nodeProto({ op: "Neg", inputs: ["a"], outputs: ["b"] });
+  const large = {
+    "inputs": define(["a", ...many(50_000, "i")], ["b"], [neg]),
+    "outputs": define(["a"], ["b", ...many(50_000, "o")], [neg]),
+    "inputs of a node": define(["a"], ["b"], [
+      neg,
+      nodeProto({
+        op: "Max",
+        inputs: many(50_000, "").map(() => "a"),
+        outputs: ["c"],
+      }),
+    ]),
+    "attributes of a node": define(["a"], ["b"], [
+      nodeProto({
+        op: "Neg",
+        inputs: ["a"],
+        outputs: ["b"],
+        attributes: Object.fromEntries(
+          many(50_000, "attribute").map((name) => [name, 1]),
+        ),
+      }),
+    ]),
+  };
+  const called = (count: number, definition: ReturnType<typeof define>) => ({
+    nodes: many(count, "n").map((name, i) => ({
+      op: "large",
+      domain: "f",
+      name,
+      inputs: ["x"],
+      outputs: [i === 0 ? "y" : `y${i}`],
+    })),
+    domains: ["f"],
+    functions: [definition],
+  });
+  for (const definition of Object.values(large)) {
+    // The twentieth call would be more than a million.
+    await assertRefused(
+      called(30_000, definition),
+      UnsupportedError,
+      'node "n19" (f.large)',
+      "1000000 inputs, outputs and attributes",
+    );
+  }
+  const bytes = modelBytes({ ...BASE, ...called(19, large.inputs) });
+  await using session = await createSession(bytes);
+  const { y } = await session.run({ x: tensor([1, -2], [2]) });
+  assertEquals([...y!.data], [-1, 2]);
+});
+
+Deno.test("defaults of a function's attributes are refused where it is called", async () => {
+  // onnx-proto does not know of them: they are written by hand.
+  const withDefault = encodeFields((writer) => {
+    writer.message(25, (definition) => {
+      const encoded = onnx.FunctionProto.encode({
+        name: "with",
+        domain: "f",
+        input: ["a"],
+        output: ["b"],
+        opsetImport: [{ domain: "", version: 15 }],
+        node: [nodeProto({ op: "Neg", inputs: ["a"], outputs: ["b"] })],
+      }).finish();
+      for (const field of readFields(encoded, 0, encoded.length)) {
+        definition.bytes(field.number, field.data());
+      }
+      definition.bytes(
+        11,
+        onnx.AttributeProto.encode({
+          name: "axis",
+          type: onnx.AttributeProto.AttributeType.INT,
+          i: 1,
+        }).finish(),
+      );
+    });
+  });
+  const model = (op: string, domain: string) =>
+    new Uint8Array([
+      ...modelBytes({ ...BASE, ...one({ op, domain }, { domains: ["f"] }) }),
+      ...withDefault,
+    ]);
+  const { message } = await assertRejects(
+    () => createSession(model("with", "f")),
+    UnsupportedError,
+  );
+  assert(message.includes("node 0 (f.with)"), message);
+  assert(message.includes("defaults of attributes"), message);
+  // No one needs them where no one calls.
+  await using session = await createSession(model("Neg", ""));
+  const { y } = await session.run({ x: tensor([1, -2], [2]) });
+  assertEquals(y!.data, Float32Array.of(-1, 2));
 });
 
 Deno.test("elements that are more or fewer than their extents", async () => {

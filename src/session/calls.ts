@@ -13,7 +13,6 @@ import type {
   ModelView,
   NodeView,
 } from "../onnx/view.ts";
-import { readFields } from "../onnx/wire_reader.ts";
 
 /** A node with its values as numbers. */
 export interface NodeCall {
@@ -35,10 +34,14 @@ export interface NodeCall {
  * calls another twice, and so on, makes 2^50 of a small file.
  */
 const MOST_NODES = 100_000;
+/**
+ * The most inputs, outputs and attributes that calls of functions may make:
+ * ten for each of the nodes. A function of 1 MB that a file of 1 MB calls
+ * 30 000 times would make 30 GB.
+ */
+const MOST_NAMES = 1_000_000;
 /** The deepest that functions may call each other. */
 const DEEPEST_CALL = 64;
-/** The field of `FunctionProto` with defaults of attributes. */
-const ATTRIBUTE_DEFAULTS = 11;
 
 interface Scope {
   readonly ids: Map<string, number>;
@@ -98,12 +101,15 @@ function keyOf(domain: string, name: string, overload: string): string {
 class Collector {
   readonly calls: NodeCall[] = [];
   valueCount: number;
-  readonly #model: ModelView;
   readonly #functions = new Map<string, FunctionView>();
+  // What is found once for each node and function of the file, not for each
+  // call: names may be long, and functions large.
+  readonly #called = new Map<NodeView, FunctionView | undefined>();
+  readonly #sizes = new Map<FunctionView, number>();
   #count = 0;
+  #names = 0;
 
   constructor(model: ModelView, valueCount: number) {
-    this.#model = model;
     this.valueCount = valueCount;
     for (const each of model.functions) {
       const key = keyOf(each.domain, each.name, each.overload);
@@ -155,9 +161,7 @@ class Collector {
       name === "" ? NONE : scope.ids.get(name)!
     );
     const attributes = resolveAttributes(node, scope);
-    const called = this.#functions.get(
-      keyOf(node.domain, node.opType, node.overload),
-    );
+    const called = this.#functionOf(node);
     if (called) {
       this.#inline(called, { label, inputs, outputs, attributes }, scope);
       return;
@@ -175,6 +179,27 @@ class Collector {
     });
   }
 
+  /** The function that a node calls; undefined if it is an operator. */
+  #functionOf(node: NodeView): FunctionView | undefined {
+    if (this.#called.has(node)) return this.#called.get(node);
+    const { domain, opType, overload } = node;
+    const called = this.#functions.get(keyOf(domain, opType, overload));
+    this.#called.set(node, called);
+    return called;
+  }
+
+  /** Counts what one more call of a function makes. */
+  #countCall(called: FunctionView, label: string): void {
+    const size = this.#sizes.get(called) ?? sizeOf(called);
+    this.#sizes.set(called, size);
+    this.#names += size;
+    if (this.#names > MOST_NAMES) {
+      throw new UnsupportedError(
+        `Cannot load ${label}: with it, calls of functions make more than ${MOST_NAMES} inputs, outputs and attributes`,
+      );
+    }
+  }
+
   #inline(
     called: FunctionView,
     { label, inputs, outputs, attributes }: Omit<
@@ -183,18 +208,17 @@ class Collector {
     >,
     scope: Scope,
   ): void {
-    const { place, name } = called;
+    const { name } = called;
     if (scope.depth === DEEPEST_CALL) {
       throw new FormatError(
         `Cannot load ${label}: functions call each other more than ${DEEPEST_CALL} deep`,
       );
     }
-    for (const field of readFields(this.#model.bytes, place.from, place.to)) {
-      if (field.number === ATTRIBUTE_DEFAULTS) {
-        throw new UnsupportedError(
-          `Cannot load ${label}: its function has defaults of attributes`,
-        );
-      }
+    this.#countCall(called, label);
+    if (called.defaults.size > 0) {
+      throw new UnsupportedError(
+        `Cannot load ${label}: its function has defaults of attributes`,
+      );
     }
     if (
       inputs.length > called.inputs.length ||
@@ -234,6 +258,15 @@ class Collector {
       });
     });
   }
+}
+
+/** The inputs, outputs and attributes of a function and its nodes. */
+function sizeOf({ inputs, outputs, nodes }: FunctionView): number {
+  return nodes.reduce(
+    (sum, node) =>
+      sum + node.inputs.length + node.outputs.length + node.attributes.size,
+    inputs.length + outputs.length,
+  );
 }
 
 /** `node "bn" (BatchNormalization)`. */

@@ -196,6 +196,11 @@ export class Session implements AsyncDisposable {
   }
 
   /** The same as `release`. */
+  dispose(): Promise<void> {
+    return this.release();
+  }
+
+  /** The same as `release`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.release();
   }

@@ -10,6 +10,7 @@ import { random, randomLayer, randomTensor } from "../onnx/testing/layers.ts";
 import { onnx } from "../onnx/testing/onnx_proto.ts";
 import { allocate } from "../kernels/allocate.ts";
 import { tensor } from "../tensor.ts";
+import type { OnnxRunner } from "../training/onnx_runner.ts";
 import { createSession } from "./session.ts";
 import {
   modelBytes,
@@ -306,6 +307,18 @@ Deno.test("a released session says so", async () => {
     OptionError,
     "released",
   );
+});
+
+Deno.test("a session is a runner for recalibrate", async () => {
+  const load = (bytes: Uint8Array): Promise<OnnxRunner> => createSession(bytes);
+  const runner = await load(modelBytes(AFFINE));
+  const x = tensor([1, 2, 3], [1, 3]);
+  const wanted: readonly string[] = Object.freeze(["m"]);
+  const outputs = await runner.run({ x }, wanted);
+  assertEquals(Object.keys(outputs), ["m"]);
+  assertEquals(outputs.m!.data, Float32Array.of(2, 4, 6));
+  await runner.dispose!();
+  await assertFails(runner.run({ x }), OptionError, "released");
 });
 
 Deno.test("options are checked", async () => {

@@ -43,6 +43,9 @@ export function hasNoShift({ shift }: Affine): boolean {
 function obstacle({ node, scope, epsilon, trainingMode, spatial }: FoundNode):
   | string
   | undefined {
+  if (trainingMode === undefined) {
+    return "training mode is an attribute of its function, and no one value holds in all calls";
+  }
   if (trainingMode) {
     return "training mode: it normalizes with the statistics of the batch";
   }

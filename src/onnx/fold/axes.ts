@@ -5,7 +5,7 @@
  * @module
  */
 
-import { integerConstant, type Refused } from "./constants.ts";
+import { callAttribute, integerConstant, type Refused } from "./constants.ts";
 import {
   type Extent,
   isSame,
@@ -13,11 +13,17 @@ import {
   named,
   productOf,
   quotientOf,
-  shapeOf,
+  type Shapes,
 } from "./shapes.ts";
 import type { OpenModel } from "../open.ts";
 import { nodeName, type Scope, valueOf } from "../scopes.ts";
 import type { NodeView } from "../view.ts";
+
+/** A model, with what it tells of shapes. */
+export interface ShapedModel {
+  readonly open: OpenModel;
+  readonly shapes: Shapes;
+}
 
 /** Which axis of a value has the channels. */
 export interface Axis {
@@ -134,9 +140,13 @@ function outputOf(
   node: NodeView,
   input: readonly Extent[],
 ): Extent[] | Refused {
+  const given = callAttribute(node);
+  if (given !== undefined) {
+    return refuse(node, `has ${given} that its function's call gives`);
+  }
   if (node.opType === "Flatten") {
-    const given = Number(node.attributes.get("axis")?.i ?? 1n);
-    const axis = given < 0 ? given + input.length : given;
+    const at = Number(node.attributes.get("axis")?.i ?? 1n);
+    const axis = at < 0 ? at + input.length : at;
     return [productOf(input.slice(0, axis)), productOf(input.slice(axis))];
   }
   const target = integersOf(open, scope, node, "shape") ??
@@ -173,12 +183,13 @@ function isReshape({ opType }: NodeView): boolean {
 
 /** The shape of a node's input. */
 function inputShape(
+  { shapes }: ShapedModel,
   scope: Scope,
   node: NodeView,
   rank?: number,
 ): Extent[] | Refused {
   const value = valueOf(scope, node.inputs[0] ?? "");
-  return (value && shapeOf(value, rank)) ??
+  return (value && shapes.shapeOf(value, rank)) ??
     refuse(node, "has an input of unknown shape");
 }
 
@@ -194,23 +205,23 @@ function lost(node: NodeView): Refused {
  * @returns Where they are, or why that is nowhere or not known.
  */
 export function axisBehind(
-  open: OpenModel,
+  model: ShapedModel,
   scope: Scope,
   node: NodeView,
   { axis, rank }: Axis,
   channels: number,
 ): Axis | Refused {
   if (!isReshape(node)) {
-    const move = moveOf(open, scope, node, { input: rank });
+    const move = moveOf(model.open, scope, node, { input: rank });
     if ("reason" in move) return move;
     const found = move.from.indexOf(axis);
     return found < 0 ? lost(node) : { axis: found, rank: move.from.length };
   }
-  const shape = inputShape(scope, node, rank);
+  const shape = inputShape(model, scope, node, rank);
   if ("reason" in shape) return shape;
   // Declared or not, we know how many channels there are.
   const input = shape.with(axis, known(channels));
-  const output = outputOf(open, scope, node, input);
+  const output = outputOf(model.open, scope, node, input);
   if ("reason" in output) return output;
   const found = sameAxis(input, axis, output, channels);
   return found === undefined
@@ -220,21 +231,21 @@ export function axisBehind(
 
 /** Where the channels are before a node, from where they are behind it. */
 export function axisBefore(
-  open: OpenModel,
+  model: ShapedModel,
   scope: Scope,
   node: NodeView,
   { axis, rank }: Axis,
   channels: number,
 ): Axis | Refused {
   if (!isReshape(node)) {
-    const move = moveOf(open, scope, node, { output: rank });
+    const move = moveOf(model.open, scope, node, { output: rank });
     if ("reason" in move) return move;
     const found = move.from[axis];
     return found === undefined ? lost(node) : { axis: found, rank: move.rank };
   }
-  const input = inputShape(scope, node);
+  const input = inputShape(model, scope, node);
   if ("reason" in input) return input;
-  const output = outputOf(open, scope, node, input);
+  const output = outputOf(model.open, scope, node, input);
   if ("reason" in output) return output;
   const found = output.length === rank
     ? sameAxis(output, axis, input, channels)

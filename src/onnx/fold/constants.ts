@@ -11,8 +11,10 @@ import {
   traceConstant,
   tryConstant,
 } from "../constants.ts";
+import { annotatedValues } from "./annotations.ts";
 import type { OpenModel } from "../open.ts";
 import type { Scope } from "../scopes.ts";
+import type { NodeView } from "../view.ts";
 import { CONSTANT_IR_VERSION } from "../versions.ts";
 
 /** Why something cannot be folded. */
@@ -34,7 +36,32 @@ export function changeableReason(
     : undefined;
 }
 
-/** The floating point constant that a node's input is in every run, or why it is none. */
+/** An attribute that the call of a node's function gives, if there is one. */
+export function callAttribute({ attributes }: NodeView): string | undefined {
+  for (const { name, refAttrName } of attributes.values()) {
+    if (refAttrName !== undefined) return name;
+  }
+  return undefined;
+}
+
+/**
+ * Why a constant cannot get new elements: with the old scale and zero point,
+ * those would be quantized badly.
+ */
+function annotatedReason(
+  open: OpenModel,
+  { origin, chain, words }: Constant,
+): string | undefined {
+  const annotated = annotatedValues(open);
+  return [origin, ...chain].some((value) => annotated.has(value))
+    ? `${words}: a quantization annotation names it`
+    : undefined;
+}
+
+/**
+ * The floating point constant that a node's input is in every run, and that
+ * may get new elements; or why it is none.
+ */
 export function fixedConstant(
   open: OpenModel,
   scope: Scope,
@@ -42,7 +69,9 @@ export function fixedConstant(
 ): FloatConstant | Refused {
   const found = floatConstant(scope, input, open.external);
   if (!found.constant) return found;
-  const reason = changeableReason(open, found.constant);
+  const { constant } = found;
+  const reason = changeableReason(open, constant) ??
+    annotatedReason(open, constant);
   return reason === undefined ? found : { reason };
 }
 

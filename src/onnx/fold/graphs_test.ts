@@ -334,6 +334,88 @@ Deno.test("fold: training mode and other obstacles are reasons", () => {
   );
 });
 
+/** A function that gives an attribute of one of its nodes, and its calls. */
+function functionModel(
+  nodes: readonly NodeSpec[],
+  [operator, name]: readonly [operator: string, name: string],
+  calls: readonly (number | undefined)[],
+): Uint8Array {
+  const next = random(11);
+  const constants = {
+    w: randomTensor(next, [4, 3]),
+    ...bnConstants("y", 3, next),
+  };
+  const message = decode(makeModel({
+    nodes: calls.map((value, i) => ({
+      op: "Block",
+      in: ["x"],
+      out: [`out${i}`],
+      domain: "local",
+      attributes: value === undefined ? {} : { given: value },
+    })),
+    inputs: { x: ["n", 4] },
+    outputs: Object.fromEntries(calls.map((_, i) => [`out${i}`, ["n", 3]])),
+    opset: 15,
+    functions: [{
+      name: "Block",
+      inputs: ["x"],
+      outputs: ["y"],
+      nodes: [
+        ...Object.entries(constants).map(([out, value]): NodeSpec => ({
+          op: "Constant",
+          in: [],
+          out: [out],
+          attributes: { value },
+        })),
+        ...nodes,
+      ],
+    }],
+  }));
+  const [block] = message.functions!;
+  block!.attribute = ["given"];
+  block!.node!.find(({ opType }) => opType === operator)!.attribute!.push({
+    name,
+    refAttrName: "given",
+    type: onnx.AttributeProto.AttributeType.INT,
+  });
+  return new Uint8Array(onnx.ModelProto.encode(message).finish());
+}
+
+Deno.test("fold: training mode may be an attribute of the calls", () => {
+  const given = (...calls: (number | undefined)[]) =>
+    fold(functionModel(
+      [{ op: "Gemm", in: ["x", "w"], out: ["z"] }, bnNode("z", "y")],
+      ["BatchNormalization", "training_mode"],
+      calls,
+    ));
+  // By default, it is 0.
+  for (const calls of [[0], [undefined], [0, undefined]]) {
+    assertEquals(given(...calls).folded.length, 1, `calls with ${calls}`);
+  }
+  assertMatch(given(1, 1).kept[0]!.reason, /^training mode: it normalizes/);
+  for (const calls of [[0, 1], [1, undefined], []]) {
+    const { folded, kept } = given(...calls);
+    assertEquals(folded, [], `calls with ${calls}`);
+    assertMatch(kept[0]!.reason, /^training mode is an attribute of its func/);
+  }
+});
+
+Deno.test("fold: what the calls tell of nodes between is a reason to stay", () => {
+  const nodes: NodeSpec[] = [
+    { op: "Gemm", in: ["x", "w"], out: ["z"] },
+    { op: "Flatten", in: ["z"], out: ["f"] },
+    bnNode("f", "y"),
+  ];
+  assertMatch(
+    fold(functionModel(nodes, ["Flatten", "axis"], [0])).kept[0]!.reason,
+    /^Flatten "n_f" has axis that its function's call gives/,
+  );
+  assertMatch(
+    fold(functionModel(nodes, ["Gemm", "transB"], [0])).kept[0]!.reason,
+    /^Gemm "Block\/n_z" has the attribute transB from its function's call/,
+  );
+});
+
 Deno.test("fold: a model with training information stays as it is", () => {
   const next = random(10);
   const message = decode(makeModel(convModel(next)));

@@ -9,7 +9,7 @@
  */
 
 import type { FloatConstant } from "../constants.ts";
-import { fixedConstant, type Refused } from "./constants.ts";
+import { callAttribute, fixedConstant, type Refused } from "./constants.ts";
 import type { OpenModel } from "../open.ts";
 import { nodeName, type Scope } from "../scopes.ts";
 import type { NodeView } from "../view.ts";
@@ -212,14 +212,13 @@ export function linearOf(
   scope: Scope,
   node: NodeView,
 ): Linear | Refused {
-  const { opType, inputs, attributes } = node;
+  const { opType, inputs } = node;
   const refuse = (why: string): Refused => ({
     reason: `${opType} "${scope.path + nodeName(node)}" ${why}`,
   });
-  for (const { name, refAttrName } of attributes.values()) {
-    if (refAttrName !== undefined) {
-      return refuse(`has the attribute ${name} from its function's call`);
-    }
+  const given = callAttribute(node);
+  if (given !== undefined) {
+    return refuse(`has the attribute ${given} from its function's call`);
   }
   const weight = fixedConstant(open, scope, inputs[WEIGHT] ?? "");
   if ("reason" in weight) {

@@ -7,23 +7,37 @@
  * @module
  */
 
-import { type Axis, axisBefore, axisBehind, isMover } from "./axes.ts";
-import { constantRank, fixedConstant, type Refused } from "./constants.ts";
+import { annotatedValues } from "./annotations.ts";
+import {
+  type Axis,
+  axisBefore,
+  axisBehind,
+  isMover,
+  type ShapedModel,
+} from "./axes.ts";
+import {
+  callAttribute,
+  constantRank,
+  fixedConstant,
+  type Refused,
+} from "./constants.ts";
 import { BROADCAST_OPSET, DATA, isLinear, type Linear } from "./linear.ts";
-import { rankOf } from "./shapes.ts";
 import type { Adder } from "./target.ts";
 import type { FoundNode } from "../find.ts";
-import type { OpenModel } from "../open.ts";
 import { nodeName, type NodeUse, type Scope, type Value } from "../scopes.ts";
 import type { NodeView } from "../view.ts";
 
 /** What a search knows besides the model. */
-export interface Search {
-  readonly open: OpenModel;
+export interface Search extends ShapedModel {
   /** BatchNormalizations that are gone already. */
   readonly isFolded: (node: NodeView) => boolean;
   /** The operator of a node, or why it cannot change. */
   readonly linearOf: (scope: Scope, node: NodeView) => Linear | Refused;
+}
+
+/** Why there is no way, and which node could open one by going. */
+export interface Blocked extends Refused {
+  readonly until?: NodeView;
 }
 
 /** A way to an operator. */
@@ -35,6 +49,15 @@ export interface Path {
   readonly adders: readonly Adder[];
 }
 
+/**
+ * The most nodes between an operator and a BatchNormalization, those that went
+ * included. No model has so many; each that goes lists them.
+ */
+const LONGEST_PATH = 1000;
+const TOO_FAR: Refused = {
+  reason: `an operator would be more than ${LONGEST_PATH} nodes away`,
+};
+
 /** The axis of the channels for BatchNormalization. */
 const NORMALIZED = 1;
 
@@ -42,8 +65,8 @@ function called(scope: Scope, node: NodeView): string {
   return `${node.opType} "${scope.path + nodeName(node)}"`;
 }
 
-/** The one node that uses a value, or why there is none. */
-function onlyUse({ name, uses, scope }: Value): NodeUse | Refused {
+/** Looks for the one node that uses a value. */
+function findOnlyUse({ name, uses, scope }: Value): NodeUse | Refused {
   const output = uses.find(({ kind }) => kind === "output");
   if (output) {
     const what = output.scope.body.kind === "graph" ? "graph" : "function";
@@ -63,14 +86,27 @@ function onlyUse({ name, uses, scope }: Value): NodeUse | Refused {
     : { reason: `"${name}" is used in the subgraph "${use.scope.path}"` };
 }
 
+// Many nodes may ask for a value that they all use.
+const onlyUses = new WeakMap<Value, NodeUse | Refused>();
+
+/** The one node that uses a value, or why there is none. */
+function onlyUse({ open }: Search, value: Value): NodeUse | Refused {
+  if (annotatedValues(open).has(value)) {
+    return { reason: `a quantization annotation names "${value.name}"` };
+  }
+  const use = onlyUses.get(value) ?? findOnlyUse(value);
+  onlyUses.set(value, use);
+  return use;
+}
+
 /** The axis of an operator's channels, from the end if negative, in its values. */
 function axisIn(
-  { open }: Search,
+  { shapes }: Search,
   { scope, node, rank: known }: Linear,
   at: number,
 ): Axis | Refused {
   // The input and output of a MatMul with a constant matrix have one rank.
-  const rank = known ?? rankOf(open, scope, node.outputs[0]!);
+  const rank = known ?? shapes.rankOf(scope, node.outputs[0]!);
   if (rank === undefined || rank + at < 0) {
     return { reason: `the rank of ${called(scope, node)} is not known` };
   }
@@ -98,6 +134,14 @@ function adderOf(
   if (scope.opset < BROADCAST_OPSET) {
     // Attributes say where the constant's axes are: the last ones, or from
     // `axis` on.
+    const call = callAttribute(node);
+    if (call !== undefined) {
+      return {
+        reason: `${
+          called(scope, node)
+        } has ${call} that its function's call gives`,
+      };
+    }
     const given = node.attributes.get("axis")?.i;
     const first = given === undefined ? rank - dims.length : Number(given);
     if (position !== 1 || dims.length !== 1 || first !== axis) {
@@ -126,7 +170,7 @@ function dataPosition(scope: Scope, { inputs }: NodeView): number {
 function wayUp(
   search: Search,
   { scope, node: start }: FoundNode,
-): Way | Refused {
+): Way | Blocked {
   const nodes: { node: NodeView; position: number }[] = [];
   const seen = new Set<NodeView>();
   let name = start.inputs[DATA] ?? "";
@@ -141,9 +185,12 @@ function wayUp(
     const takes = search.isFolded(node) || isMover(node) || isLinear(node) ||
       (node.opType === "Add" && node.domain === "");
     if (!takes || position !== 0 || seen.has(node)) {
-      return { reason: `its input comes from ${called(scope, node)}` };
+      return {
+        reason: `its input comes from ${called(scope, node)}`,
+        until: node,
+      };
     }
-    const use = onlyUse(value);
+    const use = onlyUse(search, value);
     if ("reason" in use) return use;
     seen.add(node);
     if (isLinear(node)) {
@@ -151,6 +198,7 @@ function wayUp(
       return "reason" in linear ? linear : { linear, nodes: nodes.reverse() };
     }
     const data = node.opType === "Add" ? dataPosition(scope, node) : DATA;
+    if (nodes.length === LONGEST_PATH) return TOO_FAR;
     nodes.push({ node, position: data });
     name = node.inputs[data] ?? "";
   }
@@ -159,18 +207,21 @@ function wayUp(
 function wayDown(
   search: Search,
   { scope, node: start }: FoundNode,
-): Way | Refused {
+): Way | Blocked {
   const nodes: { node: NodeView; position: number }[] = [];
   const seen = new Set<NodeView>([start]);
   for (let from = start;;) {
     const value = scope.values.get(from.outputs[0] ?? "");
     if (!value) return { reason: "no one uses its output" };
-    const use = onlyUse(value);
+    const use = onlyUse(search, value);
     if ("reason" in use) return use;
     const { node, position } = use;
     const takes = search.isFolded(node) || isMover(node) || isLinear(node);
     if (!takes || seen.has(node)) {
-      return { reason: `its output goes to ${called(scope, node)}` };
+      return {
+        reason: `its output goes to ${called(scope, node)}`,
+        until: node,
+      };
     }
     if (position !== DATA) {
       return {
@@ -182,6 +233,7 @@ function wayDown(
       const linear = search.linearOf(scope, node);
       return "reason" in linear ? linear : { linear, nodes: nodes.reverse() };
     }
+    if (nodes.length === LONGEST_PATH) return TOO_FAR;
     nodes.push({ node, position });
     from = node;
   }
@@ -196,7 +248,7 @@ function wrongAxis({ scope, node }: Linear, { axis }: Axis): Refused {
 }
 
 /** The way up to an operator that may take a BatchNormalization behind it. */
-export function pathUp(search: Search, found: FoundNode): Path | Refused {
+export function pathUp(search: Search, found: FoundNode): Path | Blocked {
   const way = wayUp(search, found);
   if ("reason" in way) return way;
   const { linear, nodes } = way;
@@ -214,7 +266,7 @@ export function pathUp(search: Search, found: FoundNode): Path | Refused {
       adders.push(adder);
       continue;
     }
-    at = axisBehind(search.open, scope, node, at, linear.channelsOut);
+    at = axisBehind(search, scope, node, at, linear.channelsOut);
     if ("reason" in at) return at;
   }
   return at.axis === NORMALIZED
@@ -223,7 +275,7 @@ export function pathUp(search: Search, found: FoundNode): Path | Refused {
 }
 
 /** The way down to an operator that may take a BatchNormalization before it. */
-export function pathDown(search: Search, found: FoundNode): Path | Refused {
+export function pathDown(search: Search, found: FoundNode): Path | Blocked {
   const way = wayDown(search, found);
   if ("reason" in way) return way;
   const { linear, nodes } = way;
@@ -233,7 +285,7 @@ export function pathDown(search: Search, found: FoundNode): Path | Refused {
   const through: NodeView[] = [];
   for (const { node } of nodes) {
     if (search.isFolded(node)) continue;
-    at = axisBefore(search.open, scope, node, at, linear.channelsIn);
+    at = axisBefore(search, scope, node, at, linear.channelsIn);
     if ("reason" in at) return at;
     through.unshift(node);
   }

@@ -4,10 +4,17 @@
  * @module
  */
 
-import { affineOf } from "./affine.ts";
+import { type Affine, affineOf } from "./affine.ts";
 import type { Refused } from "./constants.ts";
 import { type Linear, linearOf } from "./linear.ts";
-import { type Path, pathDown, pathUp, type Search } from "./path.ts";
+import {
+  type Blocked,
+  type Path,
+  pathDown,
+  pathUp,
+  type Search,
+} from "./path.ts";
+import { Shapes } from "./shapes.ts";
 import {
   takeAfter,
   takeBefore,
@@ -45,10 +52,9 @@ function attempt(
   search: Search,
   targets: Map<NodeView, Target & { weights: Weights }>,
   found: FoundNode,
+  affine: Affine,
   direction: Direction,
-): PlannedFold | Refused {
-  const affine = affineOf(search.open, found);
-  if ("reason" in affine) return affine;
+): PlannedFold | Blocked {
   const path = direction === "up"
     ? pathUp(search, found)
     : pathDown(search, found);
@@ -66,7 +72,8 @@ function attempt(
     ? takeAfter(old, affine, adders)
     : takeBefore(old, affine);
   const weights = weightsOf(target);
-  if ("reason" in weights) return weights;
+  // What else the operator takes in may make them fit.
+  if ("reason" in weights) return { ...weights, until: linear.node };
   targets.set(linear.node, { ...target, weights });
   return { found, direction, path };
 }
@@ -76,52 +83,97 @@ function reasonOf(up: Refused, down: Refused): string {
   return up.reason === down.reason ? up.reason : `${up.reason}; ${down.reason}`;
 }
 
+/** BatchNormalizations that wait for another to go. */
+class Waiting {
+  readonly #byNode = new Map<NodeView, FoundNode[]>();
+
+  /** Waits for a node to go, or for an operator to change. */
+  add(found: FoundNode, { until }: Blocked): void {
+    if (!until) return;
+    const list = this.#byNode.get(until);
+    if (list) list.push(found);
+    else this.#byNode.set(until, [found]);
+  }
+
+  /** Those for which one that goes makes way. */
+  take({ found, path }: PlannedFold): FoundNode[] {
+    const nodes = [found.node, path.linear.node];
+    const ready = nodes.flatMap((node) => this.#byNode.get(node) ?? []);
+    for (const node of nodes) this.#byNode.delete(node);
+    return ready;
+  }
+}
+
+/** The planning of one model. */
+class Planner {
+  readonly #search: Search;
+  readonly #folds = new Map<NodeView, PlannedFold>();
+  readonly #targets = new Map<NodeView, Target & { weights: Weights }>();
+  readonly #reasons = new Map<FoundNode, string>();
+  readonly #waiting = new Waiting();
+
+  constructor(open: OpenModel) {
+    const linears = new Map<NodeView, Linear | Refused>();
+    this.#search = {
+      open,
+      shapes: new Shapes(open),
+      isFolded: (node) => this.#folds.has(node),
+      linearOf(scope, node) {
+        const linear = linears.get(node) ?? linearOf(open, scope, node);
+        linears.set(node, linear);
+        return linear;
+      },
+    };
+  }
+
+  /** Tries one node; gives those that it makes way for. */
+  #tryNode(found: FoundNode): FoundNode[] {
+    const affine = affineOf(this.#search.open, found);
+    if ("reason" in affine) {
+      this.#reasons.set(found, affine.reason);
+      return [];
+    }
+    const up = attempt(this.#search, this.#targets, found, affine, "up");
+    if (!("reason" in up)) return this.#take(up);
+    const down = attempt(this.#search, this.#targets, found, affine, "down");
+    if (!("reason" in down)) return this.#take(down);
+    this.#reasons.set(found, reasonOf(up, down));
+    this.#waiting.add(found, up);
+    this.#waiting.add(found, down);
+    return [];
+  }
+
+  #take(fold: PlannedFold): FoundNode[] {
+    this.#folds.set(fold.found.node, fold);
+    return this.#waiting.take(fold);
+  }
+
+  plan(): FoldPlan {
+    const { nodes } = this.#search.open;
+    for (let next = nodes; next.length > 0;) {
+      const ready = new Set(next.flatMap((found) => this.#tryNode(found)));
+      next = [...ready].filter(({ node }) => !this.#folds.has(node));
+    }
+    const kept = nodes.filter(({ node }) => !this.#folds.has(node))
+      .map((found) => ({ found, reason: this.#reasons.get(found)! }));
+    return { folds: this.#folds, targets: this.#targets, kept };
+  }
+}
+
 /**
  * Plans the folding of a model.
  *
  * A node goes into the operator that gives its input, or else into the one
- * that takes its output. Those that go make way for others, so that all are
- * tried again until nothing changes.
+ * that takes its output. Those that go make way for others, which are tried
+ * again then, until nothing changes.
  */
 export function planFolds(open: OpenModel): FoldPlan {
-  const folds = new Map<NodeView, PlannedFold>();
-  const targets = new Map<NodeView, Target & { weights: Weights }>();
-  const linears = new Map<NodeView, Linear | Refused>();
-  const search: Search = {
-    open,
-    isFolded: (node) => folds.has(node),
-    linearOf(scope, node) {
-      const linear = linears.get(node) ?? linearOf(open, scope, node);
-      linears.set(node, linear);
-      return linear;
-    },
+  if (open.view.trainingInfo.length === 0) return new Planner(open).plan();
+  const reason =
+    "the model has training information, which refers to its constants by name";
+  return {
+    folds: new Map(),
+    targets: new Map(),
+    kept: open.nodes.map((found) => ({ found, reason })),
   };
-  if (open.view.trainingInfo.length > 0) {
-    const reason =
-      "the model has training information, which refers to its constants by name";
-    return {
-      folds,
-      targets,
-      kept: open.nodes.map((found) => ({ found, reason })),
-    };
-  }
-  let left = [...open.nodes];
-  for (;;) {
-    const kept: { found: FoundNode; reason: string }[] = [];
-    for (const found of left) {
-      const up = attempt(search, targets, found, "up");
-      if (!("reason" in up)) {
-        folds.set(found.node, up);
-        continue;
-      }
-      const down = attempt(search, targets, found, "down");
-      if ("reason" in down) {
-        kept.push({ found, reason: reasonOf(up, down) });
-      } else {
-        folds.set(found.node, down);
-      }
-    }
-    if (kept.length === left.length) return { folds, targets, kept };
-    left = kept.map(({ found }) => found);
-  }
 }

@@ -7,6 +7,8 @@
 
 import type { OpenModel } from "../open.ts";
 import { constantRank, integerConstant } from "./constants.ts";
+import { Follower, type Step } from "./follow.ts";
+import { portsOf } from "./told.ts";
 import { type Scope, type Value, valueOf } from "../scopes.ts";
 import type { NodeView } from "../view.ts";
 
@@ -74,45 +76,27 @@ const SAME_SHAPE: ReadonlySet<string> = new Set([
 /** A shape as a model tells it. */
 type Declared = readonly (number | string | null)[];
 
-/** The shape that the model tells of a value, or of one of the same shape. */
-function declaredShape(start: Value): Declared | undefined {
-  const seen = new Set<Value>();
-  let value: Value | undefined = start;
-  while (value && !seen.has(value)) {
-    seen.add(value);
-    const { scope, name, origin } = value;
-    if (origin.kind === "initializer") return origin.tensor.dims;
-    if (scope.body.kind === "graph") {
-      const { valueInfo, inputs, outputs } = scope.body;
-      const shape = valueInfo.get(name)?.shape ??
-        [...inputs, ...outputs].find((each) => each.name === name)?.shape;
-      if (shape) return shape;
-    }
-    if (origin.kind !== "node" || origin.position > 0) return undefined;
-    const { opType, domain, inputs } = origin.node;
-    if (domain !== "" || !SAME_SHAPE.has(opType)) return undefined;
-    value = valueOf(scope, inputs[0] ?? "");
-  }
-  return undefined;
+/** What a graph tells of a value itself. */
+function toldOf(
+  { scope: { body }, name, origin }: Value,
+): Declared | undefined {
+  if (origin.kind === "initializer") return origin.tensor.dims;
+  if (body.kind !== "graph") return undefined;
+  const { inputs, outputs } = portsOf(body);
+  return body.valueInfo.get(name)?.shape ??
+    (inputs.get(name) ?? outputs.get(name))?.shape;
 }
 
-/** A value's shape where its rank is known: unknown extents get names. */
-export function shapeOf(
-  value: Value,
-  rank: number | undefined,
-): Extent[] | undefined {
-  const shape = declaredShape(value);
-  const trusted = shape && (rank === undefined || shape.length === rank)
-    ? shape
-    : undefined;
-  const length = trusted?.length ?? rank;
-  if (length === undefined) return undefined;
-  return Array.from({ length }, (_, axis) => {
-    const extent = trusted?.[axis];
-    if (typeof extent === "number") return known(extent);
-    // Extents of one name are equal all over a graph.
-    return named(extent ? `"${extent}"` : `${value.name}[${axis}]`);
-  });
+/** A value's declared shape, or the value whose shape it has. */
+function shapeStep(value: Value): Step<Declared> | undefined {
+  const answer = toldOf(value);
+  if (answer) return { answer };
+  const { scope, origin } = value;
+  if (origin.kind !== "node" || origin.position > 0) return undefined;
+  const { opType, domain, inputs } = origin.node;
+  if (domain !== "" || !SAME_SHAPE.has(opType)) return undefined;
+  const next = valueOf(scope, inputs[0] ?? "");
+  return next && { next };
 }
 
 /** What a node tells of its output's rank: the rank, or an input that has it. */
@@ -156,32 +140,59 @@ function sameRankBelow(open: OpenModel, value: Value): Value | undefined {
   return undefined;
 }
 
-/**
- * A value's rank; undefined if the model does not tell it, nor that of others
- * from which it follows: what computes it, or what is computed of it.
- */
-export function rankOf(
-  open: OpenModel,
-  scope: Scope,
-  name: string,
-): number | undefined {
-  const start = valueOf(scope, name);
-  for (const above of [true, false]) {
-    const seen = new Set<Value>();
-    let value = start;
-    while (value && !seen.has(value)) {
-      seen.add(value);
-      const shape = declaredShape(value);
-      if (shape) return shape.length;
-      if (!above) {
-        value = sameRankBelow(open, value);
-        continue;
-      }
-      if (value.origin.kind !== "node") break;
-      const from = rankFrom(open, value.scope, value.origin.node);
-      if (from && "rank" in from) return from.rank;
-      value = from && valueOf(value.scope, from.input);
-    }
+/** All that a model tells of shapes, each value looked at once. */
+export class Shapes {
+  readonly #declared = new Follower<Declared>(shapeStep);
+  readonly #above: Follower<number>;
+  readonly #below: Follower<number>;
+
+  /**
+   * Begins with nothing known.
+   *
+   * @param open The model.
+   */
+  constructor(open: OpenModel) {
+    this.#above = new Follower((value) => {
+      const answer = this.#declared.ask(value)?.length;
+      if (answer !== undefined) return { answer };
+      const { scope, origin } = value;
+      if (origin.kind !== "node" || origin.position > 0) return undefined;
+      const from = rankFrom(open, scope, origin.node);
+      if (!from) return undefined;
+      if ("rank" in from) return { answer: from.rank };
+      const next = valueOf(scope, from.input);
+      return next && { next };
+    });
+    this.#below = new Follower((value) => {
+      const answer = this.#declared.ask(value)?.length;
+      if (answer !== undefined) return { answer };
+      const next = sameRankBelow(open, value);
+      return next && { next };
+    });
   }
-  return undefined;
+
+  /**
+   * A value's rank; undefined if the model does not tell it, nor that of
+   * others from which it follows: what computes it, or what is computed of it.
+   */
+  rankOf(scope: Scope, name: string): number | undefined {
+    const value = valueOf(scope, name);
+    return value && (this.#above.ask(value) ?? this.#below.ask(value));
+  }
+
+  /** A value's shape where its rank is known: unknown extents get names. */
+  shapeOf(value: Value, rank: number | undefined): Extent[] | undefined {
+    const shape = this.#declared.ask(value);
+    const trusted = shape && (rank === undefined || shape.length === rank)
+      ? shape
+      : undefined;
+    const length = trusted?.length ?? rank;
+    if (length === undefined) return undefined;
+    return Array.from({ length }, (_, axis) => {
+      const extent = trusted?.[axis];
+      if (typeof extent === "number") return known(extent);
+      // Extents of one name are equal all over a graph.
+      return named(extent ? `"${extent}"` : `${value.name}[${axis}]`);
+    });
+  }
 }

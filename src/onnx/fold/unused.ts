@@ -6,6 +6,7 @@
 
 import type { Constant } from "../constants.ts";
 import type { Edits } from "../edit.ts";
+import { portsOf } from "./told.ts";
 import { infoOf } from "./unlink.ts";
 import type { OpenModel } from "../open.ts";
 import type { Value } from "../scopes.ts";
@@ -16,6 +17,16 @@ import type { NodeView } from "../view.ts";
 export class Released {
   readonly #inputs = new Map<NodeView, Set<number>>();
   readonly #nodes = new Set<NodeView>();
+  readonly #annotated: ReadonlySet<Value>;
+
+  /**
+   * Begins with nothing released.
+   *
+   * @param annotated The values that annotations name, which is a use, too.
+   */
+  constructor(annotated: ReadonlySet<Value>) {
+    this.#annotated = annotated;
+  }
 
   /** One input of a node. */
   addInput(node: NodeView, position: number): void {
@@ -29,13 +40,14 @@ export class Released {
   }
 
   /** Whether nothing reads a value any more. */
-  isUnused({ uses }: Value): boolean {
-    return uses.every((use) =>
-      use.kind === "node" && (
-        this.#nodes.has(use.node) ||
-        this.#inputs.get(use.node)?.has(use.position)
-      )
-    );
+  isUnused(value: Value): boolean {
+    return !this.#annotated.has(value) &&
+      value.uses.every((use) =>
+        use.kind === "node" && (
+          this.#nodes.has(use.node) ||
+          this.#inputs.get(use.node)?.has(use.position)
+        )
+      );
   }
 }
 
@@ -57,7 +69,7 @@ function removeValue(
       if (view.irVersion >= CONSTANT_IR_VERSION || body.kind !== "graph") {
         return false;
       }
-      const input = body.inputs.find((each) => each.name === name);
+      const input = portsOf(body).inputs.get(name);
       if (input) edits.remove(input.place);
     }
     edits.remove(origin.tensor.place);

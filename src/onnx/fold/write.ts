@@ -10,6 +10,8 @@ import type { Constant } from "../constants.ts";
 import { type Edits, encodeFields } from "../edit.ts";
 import { ROLES } from "../find.ts";
 import type { FloatConstant } from "../constants.ts";
+import { annotatedValues } from "./annotations.ts";
+import { FreshNames } from "./fresh_names.ts";
 import { BROADCAST_OPSET, WEIGHT } from "./linear.ts";
 import type { FoldPlan } from "./plan.ts";
 import type { Target, Weights } from "./target.ts";
@@ -17,7 +19,7 @@ import { unlinkFolds } from "./unlink.ts";
 import { Released, removeUnused } from "./unused.ts";
 import { type NodeProto, writeNode } from "../model.ts";
 import type { OpenModel } from "../open.ts";
-import { freshName, nodeName, type Scope } from "../scopes.ts";
+import { nodeName, type Scope } from "../scopes.ts";
 import type { NodeView } from "../view.ts";
 import {
   addConstant,
@@ -36,6 +38,7 @@ const FUNCTION_NODE = 7;
 interface Writing {
   readonly edits: Edits;
   readonly open: OpenModel;
+  readonly fresh: FreshNames;
   /** Constants that keep their shape. */
   readonly writes: ConstantWrite[];
   /** Constants that lost a reader. */
@@ -43,18 +46,6 @@ interface Writing {
   readonly released: Released;
   /** The names that nodes' first outputs get. */
   readonly names: Map<NodeView, string>;
-}
-
-/** A name of its own for a constant, should the model need a new one. */
-function reserved(
-  { open: { scopes }, writes }: Writing,
-  wanted: string,
-): string {
-  const isTaken = (name: string): boolean =>
-    scopes.names.has(name) || writes.some((write) => write.name === name);
-  let name = wanted;
-  for (let i = 1; isTaken(name); i++) name = `${wanted}_${i}`;
-  return name;
 }
 
 /** Gives a node's input that is a constant another one. */
@@ -69,8 +60,7 @@ function writeInput(
   const { edits, open, writes, loose, released } = writing;
   if (hasBits(old.tensor, tensor)) return;
   const { constant } = old;
-  const name = reserved(
-    writing,
+  const name = writing.fresh.reserve(
     `${nodeName(node)}/${position === WEIGHT ? "weight" : "bias"}`,
   );
   if (old.tensor.data.length === tensor.data.length) {
@@ -102,7 +92,7 @@ function addInput(
   const name = addConstant(edits, open.view, open.scopes, {
     scope,
     node,
-    name: reserved(writing, `${nodeName(node)}/bias`),
+    name: writing.fresh.reserve(`${nodeName(node)}/bias`),
     tensor,
   });
   if (position < node.inputs.length) {
@@ -117,22 +107,22 @@ function addInput(
 
 /** Adds a constant to the output of a node, by an Add right behind it. */
 function addBehind(
-  { edits, open, names, ...rest }: Writing,
+  { edits, open, fresh, names }: Writing,
   scope: Scope,
   node: NodeView,
   tensor: Tensor,
 ): void {
   const { scopes, view } = open;
   const output = names.get(node) ?? node.outputs[0]!;
-  const sum = freshName(scopes, `${nodeName(node)}/product`);
+  const sum = fresh.take(`${nodeName(node)}/product`);
   const bias = addConstant(edits, view, scopes, {
     scope,
     node,
-    name: reserved({ edits, open, names, ...rest }, `${nodeName(node)}/bias`),
+    name: fresh.reserve(`${nodeName(node)}/bias`),
     tensor,
   });
   const add: NodeProto = {
-    name: freshName(scopes, `${nodeName(node)}/Add`),
+    name: fresh.take(`${nodeName(node)}/Add`),
     opType: "Add",
     input: [sum, bias],
     output: [output],
@@ -187,9 +177,10 @@ export function writeFolds(
   const writing: Writing = {
     edits,
     open,
+    fresh: new FreshNames(open.scopes.names),
     writes: [],
     loose: [],
-    released: new Released(),
+    released: new Released(annotatedValues(open)),
     names: unlinkFolds(edits, plan),
   };
   const { writes, loose, released, names } = writing;
