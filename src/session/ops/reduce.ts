@@ -76,7 +76,9 @@ function reduction(
           : x.dims.map((_, d) => d);
         const kept = x.dims.flatMap((_, d) => axes.includes(d) ? [] : [d]);
         const layout = layoutOf(x.dims, kept);
-        if (nonEmpty && layout.reduced === 0 && layout.channels > 0) {
+        // Of floats, infinities; integers have no such values.
+        const isEmpty = layout.reduced === 0 && layout.channels > 0;
+        if (nonEmpty && isEmpty && !isFloat(type)) {
           failShape(node, `the axes [${axes.join(", ")}] have no elements`);
         }
         const dims = x.dims.flatMap((extent, d) =>
@@ -192,6 +194,17 @@ export const REDUCTIONS: OperatorTable = {
   }),
   ReduceMean: reduction({
     number: { start: 0, step: sum, end: (total, count) => total / count },
+    // Towards zero, and 0 of nothing, as in onnxruntime.
+    integer: {
+      start: 0,
+      step: sum,
+      end: (total, count) => count === 0 ? 0 : Math.trunc(total / count),
+    },
+    bigint: {
+      start: 0n,
+      step: wideSum,
+      end: (total, count) => count === 0 ? 0n : total / BigInt(count),
+    },
   }),
   ReduceMin: reduction({
     number: { start: Infinity, step: Math.min },

@@ -181,8 +181,13 @@ function clipFloat32(
   }
 }
 
-/** What a missing bound is, so that infinities become finite. */
-const LARGEST_FLOAT32 = 2 ** 128 - 2 ** 104;
+/** What a missing bound is, so that infinities become finite, as in onnxruntime. */
+const LARGEST: Readonly<Record<string, number>> = {
+  float16: 65504,
+  bfloat16: 2 ** 128 - 2 ** 120,
+  float32: 2 ** 128 - 2 ** 104,
+  float64: Number.MAX_VALUE,
+};
 
 /** The same in any type; the lesser and the greater of two are of that type. */
 function clipElements(
@@ -226,6 +231,7 @@ const clip: Operator = {
       }
       const y = { type: x.type, dims: x.dims };
       const isFloat32 = widened(x).type === "float32";
+      const bound = LARGEST[type];
       return {
         outputs: [y],
         reuse: [0],
@@ -236,11 +242,10 @@ const clip: Operator = {
             clipFloat32(
               ins[0] as Float32Array,
               outs[0] as Float32Array,
-              (least as number | undefined) ?? -LARGEST_FLOAT32,
-              (most as number | undefined) ?? LARGEST_FLOAT32,
+              (least as number | undefined) ?? -bound!,
+              (most as number | undefined) ?? bound!,
             );
           } else {
-            const bound = type === "float64" ? Number.MAX_VALUE : undefined;
             clipElements(
               ins[0]!,
               outs[0]!,
