@@ -268,8 +268,9 @@ export class OnnxModel {
    * New weights are computed in float64 and rounded once to the old ones'
    * type; of weights that others read too, the node gets a copy. Constants
    * that nothing reads any more go. Initializers that a caller may feed (graph
-   * inputs, since version 4 of the format) do not take part. The names of the
-   * model's outputs stay.
+   * inputs, since version 4 of the format) do not take part, nor do tensors
+   * that quantization annotations name, nor models with training information.
+   * At most 1000 nodes stand between. The names of the model's outputs stay.
    *
    * Each output stays within the rounding error of its own sum: to first
    * order `4 n u` times the sum of its terms' magnitudes, with n roundings per
