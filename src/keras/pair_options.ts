@@ -5,6 +5,7 @@
  */
 
 import { OptionError } from "../errors.ts";
+import { checkKnown } from "../known_options.ts";
 import { isObject } from "../layer/keras_object.ts";
 import type { ExternalDataSource } from "../onnx/external_data.ts";
 import type { KerasSource } from "./source.ts";
@@ -72,19 +73,6 @@ function mapOf(map: PairOptions["map"] = {}): PairMap {
  * @throws {OptionError} If an option is unknown, or of a wrong type.
  */
 export function checkPairOptions(options: PairOptions): PairMap {
-  if (!isObject(options as unknown)) {
-    throw new OptionError(
-      "Cannot use the options of the pairing: expected an object",
-    );
-  }
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(KNOWN, key)) {
-      throw new OptionError(
-        `Cannot use the option "${key}" of the pairing: expected one of ${
-          Object.keys(KNOWN).join(", ")
-        }`,
-      );
-    }
-  }
+  checkKnown("the pairing", options, KNOWN);
   return mapOf(options.map);
 }

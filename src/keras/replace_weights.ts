@@ -6,8 +6,8 @@
  */
 
 import { OptionError, ShapeError, UnsupportedError } from "../errors.ts";
+import { checkKnown } from "../known_options.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
-import { isObject } from "../layer/keras_object.ts";
 import type { WeightName } from "../layer/weights.ts";
 import { castTensor, sameDims, type Tensor } from "../tensor.ts";
 import { loadKeras } from "./load.ts";
@@ -28,22 +28,6 @@ const KNOWN: Readonly<Record<keyof ReplaceWeightsOptions, true>> = {
 
 /** The bytes of a file, or of the files of a model by name. */
 export type ReplaceSource = Uint8Array | ReadonlyMap<string, Uint8Array>;
-
-function checkOptions(options: ReplaceWeightsOptions): void {
-  if (!isObject(options)) {
-    throw new OptionError(
-      "Cannot use the options of replaceWeights: expected an object",
-    );
-  }
-  for (const key of Object.keys(options)) {
-    if (Object.hasOwn(KNOWN, key)) continue;
-    throw new OptionError(
-      `Cannot use the option "${key}" of replaceWeights: expected ${
-        Object.keys(KNOWN).join(", ")
-      }`,
-    );
-  }
-}
 
 /** The layer of the file that a caller means. */
 function layerOf(model: KerasModel, wanted: string): KerasLayer {
@@ -182,7 +166,7 @@ export async function replaceWeights(
   layers: ReadonlyMap<string, BatchNormalization>,
   options: ReplaceWeightsOptions = {},
 ): Promise<Uint8Array | Map<string, Uint8Array>> {
-  checkOptions(options);
+  checkKnown("replaceWeights", options, KNOWN);
   const isAlone = source instanceof Uint8Array;
   if (!isAlone && !(source instanceof Map)) {
     throw new OptionError(

@@ -5,6 +5,7 @@
  */
 
 import { OptionError } from "../errors.ts";
+import { checkKnown } from "../known_options.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { isObject } from "../layer/keras_object.ts";
 import { type WritableLayer, writableLayers } from "./writable.ts";
@@ -71,15 +72,7 @@ function writerOf(options: WriteKerasOptions): Writer {
       "Cannot use the options of writeKeras: expected an object with a format",
     );
   }
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(KNOWN, key)) {
-      throw new OptionError(
-        `Cannot use the option "${key}" of writeKeras: expected ${
-          Object.keys(KNOWN).join(", ")
-        }`,
-      );
-    }
-  }
+  checkKnown("writeKeras", options, KNOWN);
   const { format, inputShapes } = options;
   if (inputShapes !== undefined && !(inputShapes instanceof Map)) {
     throw new OptionError(

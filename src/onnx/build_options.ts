@@ -5,6 +5,7 @@
  */
 
 import { OptionError, ShapeError, UnsupportedError } from "../errors.ts";
+import { unknownOption } from "../known_options.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { TRAINING_NAMES } from "./training_graph/variables.ts";
 import {
@@ -107,14 +108,8 @@ export function checkNames(
   options: object,
   known: Readonly<Record<string, true>>,
 ): void {
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(known, name)) {
-      throw failOption(
-        layer,
-        `unknown option "${name}", expected ${Object.keys(known).join(", ")}`,
-      );
-    }
-  }
+  const unknown = unknownOption(options, known);
+  if (unknown) throw failOption(layer, unknown);
 }
 
 /**

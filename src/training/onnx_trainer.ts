@@ -5,6 +5,7 @@
  */
 
 import { OptionError, ShapeError, UnsupportedError } from "../errors.ts";
+import { unknownOption } from "../known_options.ts";
 import { checkTensor } from "../layer/input_spec.ts";
 import { loadReference } from "../onnx/reference.ts";
 import {
@@ -121,14 +122,9 @@ export class OnnxTrainer implements AsyncDisposable {
     model: Uint8Array,
     options: OnnxTrainerOptions = {},
   ): Promise<OnnxTrainer> {
-    for (const name of Object.keys(options)) {
-      if (!Object.hasOwn(KNOWN, name)) {
-        throw new OptionError(
-          `Cannot train the ONNX model: unknown option "${name}", expected ${
-            Object.keys(KNOWN).join(", ")
-          }`,
-        );
-      }
+    const unknown = unknownOption(options, KNOWN);
+    if (unknown) {
+      throw new OptionError(`Cannot train the ONNX model: ${unknown}`);
     }
     const { load = loadReference, index, adjustable } = options;
     const step = trainingStep(model, { index, adjustable });
