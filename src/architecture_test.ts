@@ -12,7 +12,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ["onnx"],
   ["layer"],
   ["kernels"],
-  ["."], // tensor.ts, errors.ts, half_float.ts
+  ["."], // tensor.ts, errors.ts, bytes.ts and other small ones
 ];
 const CORE = [".", "kernels", "layer"];
 

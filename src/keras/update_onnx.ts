@@ -5,6 +5,7 @@
  * @module
  */
 
+import { joinBytes } from "../bytes.ts";
 import { FormatError, OptionError } from "../errors.ts";
 import { Edits } from "../onnx/edit.ts";
 import { externalDataOf } from "../onnx/external_data.ts";
@@ -196,18 +197,6 @@ function unpairedError(unpaired: readonly UnpairedLayer[]): OptionError {
   );
 }
 
-function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(
-    pieces.reduce((sum, { length }) => sum + length, 0),
-  );
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
-}
-
 /**
  * Writes the BatchNormalization layers of a Keras file into the ONNX model
  * that was made of it before it was trained on, as {@linkcode pairKeras}
@@ -291,7 +280,7 @@ export async function updateSeen(
         ...pairing,
         pieces,
         get bytes() {
-          return joined(pieces);
+          return joinBytes(pieces);
         },
       };
     },

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { joinBytes } from "../bytes.ts";
 import type { ElementType, Tensor } from "../tensor.ts";
 import { littleEndianBytes } from "./raw_tensor.ts";
 import { CONFIG_KEY, VERSION_KEY } from "./safetensors_format.ts";
@@ -83,16 +84,11 @@ export function encodeSafetensors(
   }
   const text = new TextEncoder().encode(`{${entries.join(",")}}`);
   const length = Math.ceil(text.length / ALIGNMENT) * ALIGNMENT;
-  const file = new Uint8Array(ALIGNMENT + length + at);
-  new DataView(file.buffer).setBigUint64(0, BigInt(length), true);
-  file.fill(0x20, ALIGNMENT, ALIGNMENT + length);
-  file.set(text, ALIGNMENT);
-  let offset = ALIGNMENT + length;
-  for (const { bytes } of ordered) {
-    file.set(bytes, offset);
-    offset += bytes.length;
-  }
-  return file;
+  const header = new Uint8Array(ALIGNMENT + length);
+  new DataView(header.buffer).setBigUint64(0, BigInt(length), true);
+  header.set(text, ALIGNMENT);
+  header.fill(0x20, ALIGNMENT + text.length);
+  return joinBytes([header, ...ordered.map(({ bytes }) => bytes)]);
 }
 
 /**

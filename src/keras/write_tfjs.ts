@@ -4,6 +4,7 @@
  * @module
  */
 
+import { joinBytes } from "../bytes.ts";
 import { UnsupportedError } from "../errors.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { castTensor } from "../tensor.ts";
@@ -45,20 +46,6 @@ function check({ written: { key, layer }, inputShape }: ModelLayer): void {
   );
 }
 
-function concatenated(
-  parts: readonly Uint8Array[],
-): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(
-    parts.reduce((sum, { length }) => sum + length, 0),
-  );
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
-}
-
 /** The files of a model with layers. */
 function tfjsFiles(
   layers: readonly WritableLayer[],
@@ -90,7 +77,7 @@ function tfjsFiles(
   };
   return new Map([
     ["model.json", new TextEncoder().encode(JSON.stringify(json))],
-    [WEIGHTS_FILE, concatenated(weights.map(({ bytes }) => bytes))],
+    [WEIGHTS_FILE, joinBytes(weights.map(({ bytes }) => bytes))],
   ]);
 }
 

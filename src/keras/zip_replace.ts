@@ -6,6 +6,7 @@
  * @module
  */
 
+import { joinBytes } from "../bytes.ts";
 import { crc32 } from "../crc32.ts";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { BytesFile } from "./source_file.ts";
@@ -202,18 +203,6 @@ function movedEnd(bytes: Uint8Array, shift: number): Uint8Array {
   return copy;
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(
-    parts.reduce((sum, { length }) => sum + length, 0),
-  );
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
-}
-
 /** The offset of the local header that an entry of the directory names. */
 function localOffset(entry: Uint8Array): number {
   const view = viewOf(entry);
@@ -284,5 +273,5 @@ export async function replaceMembers(
     );
   }
   parts.push(movedEnd(bytes.subarray(directoryOffset + directorySize), shift));
-  return joined(parts);
+  return joinBytes(parts);
 }

@@ -10,6 +10,7 @@
  * @module
  */
 
+import { joinBytes, totalLength } from "../bytes.ts";
 import { readFields } from "./wire_reader.ts";
 import { WireWriter } from "./wire.ts";
 import type { Place } from "./view.ts";
@@ -36,10 +37,6 @@ function encodeLength(length: number): Uint8Array {
   }
   bytes.push(rest);
   return Uint8Array.from(bytes);
-}
-
-function lengthOf(pieces: readonly Uint8Array[]): number {
-  return pieces.reduce((sum, piece) => sum + piece.length, 0);
 }
 
 /** The bytes of fields that `write` writes. */
@@ -144,14 +141,7 @@ export class Edits {
 
   /** The edited file. */
   finish(): Uint8Array<ArrayBuffer> {
-    const pieces = this.pieces();
-    const file = new Uint8Array(lengthOf(pieces));
-    let at = 0;
-    for (const piece of pieces) {
-      file.set(piece, at);
-      at += piece.length;
-    }
-    return file;
+    return joinBytes(this.pieces());
   }
 
   #body({ place, changes, below }: Touched): Uint8Array[] {
@@ -185,7 +175,7 @@ export class Edits {
   #message(touched: Touched): Uint8Array[] {
     const { start, from, to } = touched.place;
     const body = this.#body(touched);
-    const length = lengthOf(body);
+    const length = totalLength(body);
     if (length === to - from) {
       return [this.#bytes.subarray(start, from), ...body];
     }

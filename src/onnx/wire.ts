@@ -10,6 +10,8 @@
  * @module
  */
 
+import { joinBytes } from "../bytes.ts";
+
 // Wire types.
 const VARINT = 0;
 const LENGTH_DELIMITED = 2;
@@ -75,14 +77,7 @@ export class WireWriter {
 
   /** All that was written, in a new array. */
   finish(): Uint8Array<ArrayBuffer> {
-    const bytes = new Uint8Array(this.#length + this.#tail.length);
-    let offset = 0;
-    for (const chunk of this.#chunks) {
-      bytes.set(chunk, offset);
-      offset += chunk.length;
-    }
-    bytes.set(this.#tail, offset);
-    return bytes;
+    return joinBytes([...this.#chunks, Uint8Array.from(this.#tail)]);
   }
 
   #chunk(chunk: Uint8Array): void {

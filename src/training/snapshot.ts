@@ -26,6 +26,7 @@ import {
   type JsonValue,
 } from "../layer/keras_object.ts";
 import type { Tensor } from "../tensor.ts";
+import { joinBytes } from "../bytes.ts";
 import { crc32 } from "../crc32.ts";
 import {
   byteLength,
@@ -101,18 +102,12 @@ export function encodeBytes(snapshot: Snapshot): Uint8Array {
   const header = new TextEncoder().encode(
     JSON.stringify(wholeHeader(snapshot)),
   );
-  const parts = snapshot.tensors.map(bytesOf);
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const bytes = new Uint8Array(HEADER_AT + header.length + length);
+  const start = new Uint8Array(HEADER_AT);
+  const bytes = joinBytes([start, header, ...snapshot.tensors.map(bytesOf)]);
   const view = viewOf(bytes);
   bytes.set(MAGIC);
   view.setUint32(VERSION_AT, FORMAT_VERSION, true);
   view.setUint32(LENGTH_AT, header.length, true);
-  let offset = HEADER_AT;
-  for (const part of [header, ...parts]) {
-    bytes.set(part, offset);
-    offset += part.length;
-  }
   view.setUint32(CHECKSUM_AT, checksumOfBytes(bytes), true);
   return bytes;
 }

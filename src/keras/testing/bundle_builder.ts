@@ -5,6 +5,7 @@
  * @module
  */
 
+import { joinBytes } from "../../bytes.ts";
 import { BytesFile, type SourceFile } from "../source_file.ts";
 import { crc32c, maskedCrc } from "../tensor_bundle/crc32c.ts";
 
@@ -34,21 +35,7 @@ export function latin1(text: string): Uint8Array<ArrayBuffer> {
 export function joined(
   ...parts: readonly ArrayLike<number>[]
 ): Uint8Array<ArrayBuffer> {
-  return joinedAll(parts);
-}
-
-function joinedAll(
-  parts: readonly ArrayLike<number>[],
-): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(
-    parts.reduce((sum, { length }) => sum + length, 0),
-  );
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  return joinBytes(parts.map((part) => new Uint8Array(part)));
 }
 
 /** One entry of a block, as it is stored. */
@@ -279,7 +266,7 @@ export interface GraphObject {
 export function objectGraph(
   objects: readonly GraphObject[],
 ): Uint8Array<ArrayBuffer> {
-  return joinedAll(
+  return joinBytes(
     objects.map(({ children = [], variable, hasSlots }) =>
       message([
         1,

@@ -1,0 +1,24 @@
+import { assertEquals, assertNotStrictEquals } from "@std/assert";
+import { joinBytes, totalLength } from "./bytes.ts";
+
+Deno.test("joinBytes copies pieces in order, views and empty ones too", () => {
+  const file = Uint8Array.of(1, 2, 3, 4, 5, 6);
+  const parts = [
+    file.subarray(4),
+    new Uint8Array(),
+    Uint8Array.of(9),
+    file.subarray(1, 3),
+  ];
+  assertEquals(totalLength(parts), 5);
+  assertEquals(joinBytes(parts), Uint8Array.of(5, 6, 9, 2, 3));
+  assertEquals(joinBytes([]), new Uint8Array());
+});
+
+Deno.test("joinBytes gives an array of its own", () => {
+  const part = Uint8Array.of(1, 2);
+  const bytes = joinBytes([part]);
+  assertNotStrictEquals(bytes, part);
+  part[0] = 7;
+  assertEquals(bytes, Uint8Array.of(1, 2));
+  assertEquals(bytes.buffer.byteLength, 2);
+});
