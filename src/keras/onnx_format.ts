@@ -18,6 +18,7 @@ import {
   type OnnxModel,
   openOnnx,
 } from "../onnx/onnx_model.ts";
+import { ModelField } from "../onnx/schema_fields.ts";
 import type { ElementType, Tensor } from "../tensor.ts";
 import type { FileVariable } from "./contents.ts";
 import type { FormatReader } from "./format_reader.ts";
@@ -36,21 +37,27 @@ const ROLES = [
   keyof OnnxBatchNormalization["source"],
 ])[];
 
-/** A model's fields by number: whether each is a number, or else a message or text. */
-const IS_NUMBER: ReadonlyMap<number, boolean> = new Map([
-  [1, true], // ir_version, with which every model begins
-  [2, false],
-  [3, false],
-  [4, false],
-  [5, true],
-  [6, false],
-  [7, false], // graph
-  [8, false],
-  [14, false],
-  [20, false],
-  [25, false],
-]);
-const IR_VERSION = 1;
+/** Whether a field of a model is a number, or else a message or text; undefined if it is not known. */
+function isNumberField(field: number): boolean | undefined {
+  switch (field) {
+    case ModelField.irVersion:
+    case ModelField.modelVersion:
+      return true;
+    case ModelField.producerName:
+    case ModelField.producerVersion:
+    case ModelField.domain:
+    case ModelField.docString:
+    case ModelField.graph:
+    case ModelField.opsetImport:
+    case ModelField.metadataProps:
+    case ModelField.trainingInfo:
+    case ModelField.functions:
+      return false;
+    default:
+      return undefined;
+  }
+}
+
 const NUMBER = 0;
 const MESSAGE = 2;
 
@@ -87,10 +94,10 @@ function beginsAsOnnx({ head, file }: Probe): boolean {
     // The head ends within a field; it began as one.
     if (tag === undefined || value === undefined) return count > 1;
     const field = Math.floor(tag / 8);
-    const isNumber = IS_NUMBER.get(field);
-    if (isNumber === undefined || (count === 0 && field !== IR_VERSION)) {
-      return false;
-    }
+    const isNumber = isNumberField(field);
+    if (isNumber === undefined) return false;
+    // Every model begins with it.
+    if (count === 0 && field !== ModelField.irVersion) return false;
     if (tag % 8 !== (isNumber ? NUMBER : MESSAGE)) return false;
     if (!isNumber) reader.at += value;
     if (reader.at > file.size) return false;

@@ -6,13 +6,8 @@
 
 import { type Edits, encodeFields } from "./edit.ts";
 import { type AttributeProto, writeAttribute } from "./model.ts";
+import { AttributeField, NodeField } from "./schema_fields.ts";
 import type { NodeView } from "./view.ts";
-
-/** Fields of the schema. */
-const NODE_OUTPUT = 2;
-const NODE_ATTRIBUTE = 5;
-const ATTRIBUTE_F = 2;
-const ATTRIBUTE_I = 3;
 
 /** An attribute that is a number. */
 export type NumberAttribute = Extract<
@@ -27,7 +22,7 @@ export function writeNumber(
   attribute: NumberAttribute,
 ): void {
   const old = attributes.get(attribute.name);
-  const number = "f" in attribute ? ATTRIBUTE_F : ATTRIBUTE_I;
+  const number = AttributeField["f" in attribute ? "f" : "i"];
   const isThere = old !== undefined && old.refAttrName === undefined &&
     old["f" in attribute ? "f" : "i"] !== undefined;
   if (isThere) {
@@ -43,7 +38,10 @@ export function writeNumber(
     return;
   }
   const content = encodeFields((writer) =>
-    writer.message(NODE_ATTRIBUTE, (inner) => writeAttribute(inner, attribute))
+    writer.message(
+      NodeField.attribute,
+      (inner) => writeAttribute(inner, attribute),
+    )
   );
   if (old) edits.replace(place, old.place.start, old.place.to, content);
   else edits.append(place, content);
@@ -82,7 +80,7 @@ export function addOutputs(
     at,
     at,
     encodeFields((writer) => {
-      for (const name of names) writer.string(NODE_OUTPUT, name);
+      for (const name of names) writer.string(NodeField.output, name);
     }),
   );
 }

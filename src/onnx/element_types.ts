@@ -7,6 +7,8 @@
  * @module
  */
 
+import type { TensorField } from "./schema_fields.ts";
+
 /** The name of an element type whose elements have whole bytes. */
 export type OnnxType =
   | "float32"
@@ -50,30 +52,24 @@ export interface ElementTypeInfo {
   readonly code: number;
   readonly Data: DataConstructor;
   /** The field of `TensorProto` that holds its elements if `raw_data` does not. */
-  readonly typedField: number;
+  readonly typedField: keyof typeof TensorField;
 }
-
-const FLOAT_DATA = 4;
-const INT32_DATA = 5;
-const INT64_DATA = 7;
-const DOUBLE_DATA = 10;
-const UINT64_DATA = 11;
 
 /** All of them; strings, complex numbers and those below 8 bits are no weights. */
 const TYPES: readonly ElementTypeInfo[] = [
-  { name: "float32", code: 1, Data: Float32Array, typedField: FLOAT_DATA },
-  { name: "uint8", code: 2, Data: Uint8Array, typedField: INT32_DATA },
-  { name: "int8", code: 3, Data: Int8Array, typedField: INT32_DATA },
-  { name: "uint16", code: 4, Data: Uint16Array, typedField: INT32_DATA },
-  { name: "int16", code: 5, Data: Int16Array, typedField: INT32_DATA },
-  { name: "int32", code: 6, Data: Int32Array, typedField: INT32_DATA },
-  { name: "int64", code: 7, Data: BigInt64Array, typedField: INT64_DATA },
-  { name: "bool", code: 9, Data: Uint8Array, typedField: INT32_DATA },
-  { name: "float16", code: 10, Data: Uint16Array, typedField: INT32_DATA },
-  { name: "float64", code: 11, Data: Float64Array, typedField: DOUBLE_DATA },
-  { name: "uint32", code: 12, Data: Uint32Array, typedField: UINT64_DATA },
-  { name: "uint64", code: 13, Data: BigUint64Array, typedField: UINT64_DATA },
-  { name: "bfloat16", code: 16, Data: Uint16Array, typedField: INT32_DATA },
+  { name: "float32", code: 1, Data: Float32Array, typedField: "floatData" },
+  { name: "uint8", code: 2, Data: Uint8Array, typedField: "int32Data" },
+  { name: "int8", code: 3, Data: Int8Array, typedField: "int32Data" },
+  { name: "uint16", code: 4, Data: Uint16Array, typedField: "int32Data" },
+  { name: "int16", code: 5, Data: Int16Array, typedField: "int32Data" },
+  { name: "int32", code: 6, Data: Int32Array, typedField: "int32Data" },
+  { name: "int64", code: 7, Data: BigInt64Array, typedField: "int64Data" },
+  { name: "bool", code: 9, Data: Uint8Array, typedField: "int32Data" },
+  { name: "float16", code: 10, Data: Uint16Array, typedField: "int32Data" },
+  { name: "float64", code: 11, Data: Float64Array, typedField: "doubleData" },
+  { name: "uint32", code: 12, Data: Uint32Array, typedField: "uint64Data" },
+  { name: "uint64", code: 13, Data: BigUint64Array, typedField: "uint64Data" },
+  { name: "bfloat16", code: 16, Data: Uint16Array, typedField: "int32Data" },
 ];
 
 const BY_CODE = new Map(TYPES.map((type) => [type.code, type]));

@@ -14,6 +14,11 @@ import {
 } from "./constants.ts";
 import type { ExternalData } from "./external_data.ts";
 import { nodeName, type Scope, type Scopes } from "./scopes.ts";
+import {
+  IS_TEST_REMOVAL_OPSET,
+  SPATIAL_REMOVAL_OPSET,
+  TRAINING_MODE_OPSET,
+} from "./versions.ts";
 import type { NodeView } from "./view.ts";
 
 /** A vector of a BatchNormalization: `scale`, `B`, `input_mean`, `input_var` in ONNX. */
@@ -76,8 +81,12 @@ function flag(
  */
 function isTraining(scope: Scope, node: NodeView): boolean | undefined {
   const { opset } = scope;
-  if (opset >= 14) return flag(scope, node, "training_mode", false);
-  if (opset >= 7) return node.outputs.slice(1).some((name) => name !== "");
+  if (opset >= TRAINING_MODE_OPSET) {
+    return flag(scope, node, "training_mode", false);
+  }
+  if (opset >= IS_TEST_REMOVAL_OPSET) {
+    return node.outputs.slice(1).some((name) => name !== "");
+  }
   const isTest = flag(scope, node, "is_test", false);
   return isTest === undefined ? undefined : !isTest;
 }
@@ -109,7 +118,7 @@ function findNode(
     epsilon: numberOf(scope, node, "epsilon"),
     momentum: numberOf(scope, node, "momentum"),
     trainingMode: isTraining(scope, node),
-    spatial: scope.opset >= 9 ||
+    spatial: scope.opset >= SPATIAL_REMOVAL_OPSET ||
       (flag(scope, node, "spatial", true) ?? false),
     parameters: {
       gamma: gamma!,

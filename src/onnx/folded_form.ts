@@ -8,7 +8,7 @@
  */
 
 import type { Tensor } from "../tensor.ts";
-import { type Edits, encodeFields } from "./edit.ts";
+import type { Edits } from "./edit.ts";
 import { insertAdd, summandBehind } from "./linear_form.ts";
 import {
   countOf,
@@ -16,12 +16,12 @@ import {
   floatInput,
   longExtents,
 } from "./linear_form_input.ts";
+import { giveLastInput } from "./node_edits.ts";
 import type { OpenModel } from "./open.ts";
 import { nodeName, type Scope, valueOf } from "./scopes.ts";
 import type { NodeView } from "./view.ts";
-import { addConstant, rewireInput } from "./write_constants.ts";
+import { addConstant } from "./write_constants.ts";
 
-const NODE_INPUT = 1;
 const DATA = 0;
 const WEIGHT = 1;
 const BIAS = 2;
@@ -227,11 +227,5 @@ export function insertBias(
     name: `${nodeName(node)}/bias`,
     tensor,
   });
-  if (BIAS < node.inputs.length) {
-    rewireInput(edits, node, BIAS, name);
-    return;
-  }
-  const { to } = node.inputFields.at(-1)!;
-  const field = encodeFields((writer) => writer.string(NODE_INPUT, name));
-  edits.replace(node.place, to, to, field);
+  giveLastInput(edits, node, BIAS, name);
 }

@@ -6,23 +6,19 @@
  * @module
  */
 
-import { type Edits, encodeFields } from "./edit.ts";
+import type { Edits } from "./edit.ts";
 import {
   type FloatInput,
   floatInput,
   longExtents,
 } from "./linear_form_input.ts";
-import { type AttributeProto, type NodeProto, writeNode } from "./model.ts";
+import type { AttributeProto } from "./model.ts";
+import { insertNodeBehind, renameOutput } from "./node_edits.ts";
 import type { OpenModel } from "./open.ts";
 import { freshName, nodeName, type Scope, valueOf } from "./scopes.ts";
 import type { Tensor } from "../tensor.ts";
 import type { NodeView } from "./view.ts";
 import { addConstant } from "./write_constants.ts";
-
-/** Fields of the schema. */
-const NODE_OUTPUT = 2;
-const GRAPH_NODE = 1;
-const FUNCTION_NODE = 7;
 
 /** A Mul with a constant, and the Add of a constant right behind it. */
 export interface LinearForm {
@@ -142,27 +138,12 @@ export function insertAdd(
     name: `${name}/summand`,
     tensor,
   });
-  const add: NodeProto = {
+  insertNodeBehind(edits, scope, node, {
     name: freshName(scopes, `${name}/Add`),
     opType: "Add",
     input: [sum, constant],
     output: [node.outputs[0]!],
     attribute: broadcastOf(node),
-  };
-  const [field] = node.outputFields;
-  edits.replace(
-    node.place,
-    field!.start,
-    field!.to,
-    encodeFields((writer) => writer.string(NODE_OUTPUT, sum)),
-  );
-  const number = scope.body.kind === "graph" ? GRAPH_NODE : FUNCTION_NODE;
-  edits.replace(
-    node.place.parent!,
-    node.place.to,
-    node.place.to,
-    encodeFields((writer) =>
-      writer.message(number, (inner) => writeNode(inner, add))
-    ),
-  );
+  });
+  renameOutput(edits, node, sum);
 }

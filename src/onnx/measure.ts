@@ -7,11 +7,9 @@
 import { type Edits, encodeFields } from "./edit.ts";
 import type { FoundNode } from "./find.ts";
 import type { OpenModel } from "./open.ts";
+import { GraphField, ValueField } from "./schema_fields.ts";
 import { type Scope, subgraphsOf, valueOf } from "./scopes.ts";
 import type { GraphView, NodeView } from "./view.ts";
-
-const GRAPH_OUTPUT = 12;
-const VALUE_NAME = 1;
 
 /** Where the batch that a node normalizes can be had. */
 export interface NodeInput {
@@ -49,7 +47,10 @@ export function showValue(
     view.graph.place,
     // Without a type: runtimes infer it, and we do not know it.
     encodeFields((writer) =>
-      writer.message(GRAPH_OUTPUT, (inner) => inner.string(VALUE_NAME, name))
+      writer.message(
+        GraphField.output,
+        (inner) => inner.string(ValueField.name, name),
+      )
     ),
   );
 }

@@ -10,6 +10,21 @@
  * @module
  */
 
+import {
+  AttributeField,
+  DimensionField,
+  EntryField,
+  GraphField,
+  ModelField,
+  NodeField,
+  OpsetField,
+  ShapeField,
+  TensorField,
+  TensorTypeField,
+  TrainingInfoField,
+  TypeField,
+  ValueField,
+} from "./schema_fields.ts";
 import { WireWriter } from "./wire.ts";
 
 /** `TensorProto.DataType`, as far as it is used. */
@@ -100,59 +115,62 @@ export interface ModelProto {
 /** The bytes of an ONNX file. */
 export function encodeModel(model: ModelProto): Uint8Array<ArrayBuffer> {
   const writer = new WireWriter();
-  writer.integer(1, model.irVersion); // ir_version
-  writer.string(2, model.producerName); // producer_name
-  writer.message(7, (w) => writeGraph(w, model.graph)); // graph
+  writer.integer(ModelField.irVersion, model.irVersion);
+  writer.string(ModelField.producerName, model.producerName);
+  writer.message(ModelField.graph, (w) => writeGraph(w, model.graph));
   for (const opset of model.opsetImport) {
-    writer.message(8, (w) => writeOperatorSetId(w, opset)); // opset_import
+    writer.message(ModelField.opsetImport, (w) => writeOperatorSetId(w, opset));
   }
   for (const info of model.trainingInfo ?? []) {
-    writer.message(20, (w) => writeTrainingInfo(w, info)); // training_info
+    writer.message(ModelField.trainingInfo, (w) => writeTrainingInfo(w, info));
   }
   return writer.finish();
 }
 
 function writeOperatorSetId(writer: WireWriter, id: OperatorSetIdProto): void {
-  writer.string(1, id.domain); // domain
-  writer.integer(2, id.version); // version
+  writer.string(OpsetField.domain, id.domain);
+  writer.integer(OpsetField.version, id.version);
 }
 
 function writeTrainingInfo(writer: WireWriter, info: TrainingInfoProto): void {
-  writer.message(2, (w) => writeGraph(w, info.algorithm)); // algorithm
+  writer.message(
+    TrainingInfoField.algorithm,
+    (w) => writeGraph(w, info.algorithm),
+  );
   for (const { key, value } of info.updateBinding) {
-    writer.message(4, (w) => { // update_binding
-      w.string(1, key);
-      w.string(2, value);
+    writer.message(TrainingInfoField.updateBinding, (w) => {
+      w.string(EntryField.key, key);
+      w.string(EntryField.value, value);
     });
   }
 }
 
 function writeGraph(writer: WireWriter, graph: GraphProto): void {
   for (const node of graph.node) {
-    writer.message(1, (w) => writeNode(w, node)); // node
+    writer.message(GraphField.node, (w) => writeNode(w, node));
   }
-  writer.string(2, graph.name); // name
+  writer.string(GraphField.name, graph.name);
   for (const tensor of graph.initializer) {
-    writer.message(5, (w) => writeTensor(w, tensor)); // initializer
+    writer.message(GraphField.initializer, (w) => writeTensor(w, tensor));
   }
   for (const value of graph.input) {
-    writer.message(11, (w) => writeValueInfo(w, value)); // input
+    writer.message(GraphField.input, (w) => writeValueInfo(w, value));
   }
   for (const value of graph.output) {
-    writer.message(12, (w) => writeValueInfo(w, value)); // output
+    writer.message(GraphField.output, (w) => writeValueInfo(w, value));
   }
 }
 
 /** Writes the fields of a `NodeProto`. */
 export function writeNode(writer: WireWriter, node: NodeProto): void {
-  for (const name of node.input) writer.string(1, name); // input
-  for (const name of node.output) writer.string(2, name); // output
-  writer.string(3, node.name); // name
-  writer.string(4, node.opType); // op_type
+  for (const name of node.input) writer.string(NodeField.input, name);
+  for (const name of node.output) writer.string(NodeField.output, name);
+  writer.string(NodeField.name, node.name);
+  writer.string(NodeField.opType, node.opType);
   for (const attribute of node.attribute) {
-    writer.message(5, (w) => writeAttribute(w, attribute)); // attribute
+    writer.message(NodeField.attribute, (w) => writeAttribute(w, attribute));
   }
-  if (node.docString) writer.string(6, node.docString); // doc_string
+  if (node.docString) writer.string(NodeField.docString, node.docString);
 }
 
 /** `AttributeProto.AttributeType`, as far as it is used. */
@@ -163,28 +181,28 @@ export function writeAttribute(
   writer: WireWriter,
   attribute: AttributeProto,
 ): void {
-  writer.string(1, attribute.name); // name
+  writer.string(AttributeField.name, attribute.name);
   if ("f" in attribute) {
-    writer.float(2, attribute.f); // f
-    writer.integer(20, AttributeType.float); // type
+    writer.float(AttributeField.f, attribute.f);
+    writer.integer(AttributeField.type, AttributeType.float);
   } else if ("i" in attribute) {
-    writer.integer(3, attribute.i); // i
-    writer.integer(20, AttributeType.int); // type
+    writer.integer(AttributeField.i, attribute.i);
+    writer.integer(AttributeField.type, AttributeType.int);
   } else if ("t" in attribute) {
-    writer.message(5, (w) => writeTensor(w, attribute.t)); // t
-    writer.integer(20, AttributeType.tensor); // type
+    writer.message(AttributeField.t, (w) => writeTensor(w, attribute.t));
+    writer.integer(AttributeField.type, AttributeType.tensor);
   } else {
-    writer.integers(8, attribute.ints); // ints
-    writer.integer(20, AttributeType.ints); // type
+    writer.integers(AttributeField.ints, attribute.ints);
+    writer.integer(AttributeField.type, AttributeType.ints);
   }
 }
 
 /** Writes the fields of a `TensorProto`. */
 export function writeTensor(writer: WireWriter, tensor: TensorProto): void {
-  writer.integers(1, tensor.dims); // dims
-  writer.integer(2, tensor.dataType); // data_type
-  writer.string(8, tensor.name); // name
-  writer.bytes(9, tensor.rawData); // raw_data
+  writer.integers(TensorField.dims, tensor.dims);
+  writer.integer(TensorField.dataType, tensor.dataType);
+  writer.string(TensorField.name, tensor.name);
+  writer.bytes(TensorField.rawData, tensor.rawData);
 }
 
 /** Writes the fields of a `ValueInfoProto`. */
@@ -192,17 +210,17 @@ export function writeValueInfo(
   writer: WireWriter,
   value: ValueInfoProto,
 ): void {
-  writer.string(1, value.name); // name
-  writer.message(2, (type) => { // type: TypeProto
-    type.message(1, (tensor) => { // tensor_type: TypeProto.Tensor
-      tensor.integer(1, value.elemType); // elem_type
-      tensor.message(2, (shape) => { // shape: TensorShapeProto
+  writer.string(ValueField.name, value.name);
+  writer.message(ValueField.type, (type) => {
+    type.message(TypeField.tensorType, (tensor) => {
+      tensor.integer(TensorTypeField.elemType, value.elemType);
+      tensor.message(TensorTypeField.shape, (shape) => {
         for (const extent of value.shape) {
-          shape.message(1, (dim) => { // dim: TensorShapeProto.Dimension
+          shape.message(ShapeField.dim, (dim) => {
             if (typeof extent === "number") {
-              dim.integer(1, extent); // dim_value
+              dim.integer(DimensionField.dimValue, extent);
             } else {
-              dim.string(2, extent); // dim_param
+              dim.string(DimensionField.dimParam, extent);
             }
           });
         }

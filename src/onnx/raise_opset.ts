@@ -6,14 +6,10 @@
 
 import { type Edits, encodeFields } from "./edit.ts";
 import { NEWEST_KNOWN_OPSET, OPERATOR_CHANGES } from "./operator_changes.ts";
+import { ModelField, OpsetField } from "./schema_fields.ts";
 import { nodeName, type Scope, type Scopes } from "./scopes.ts";
+import { OPSET_IR_VERSION } from "./versions.ts";
 import type { ModelView, NodeView } from "./view.ts";
-
-const OPSET_VERSION = 2;
-const MODEL_IR_VERSION = 1;
-/** Since when models name the opsets that they import. */
-const OPSET_IR_VERSION = 3;
-const MODEL_OPSET = 8;
 
 /** Whether a node means the same in a higher opset. */
 function means(node: NodeView, from: number, to: number): boolean {
@@ -74,23 +70,23 @@ export function raiseOpset(
   if (irVersion < OPSET_IR_VERSION) {
     edits.set(
       place,
-      MODEL_IR_VERSION,
+      ModelField.irVersion,
       encodeFields((writer) =>
-        writer.integer(MODEL_IR_VERSION, OPSET_IR_VERSION)
+        writer.integer(ModelField.irVersion, OPSET_IR_VERSION)
       ),
     );
   }
   const version = encodeFields((writer) =>
-    writer.integer(OPSET_VERSION, opset)
+    writer.integer(OpsetField.version, opset)
   );
   const old = opsetPlaces.get("");
   if (old) {
-    edits.set(old, OPSET_VERSION, version);
+    edits.set(old, OpsetField.version, version);
     return;
   }
   // The first versions of the format had no opsets.
   edits.append(
     place,
-    encodeFields((writer) => writer.bytes(MODEL_OPSET, version)),
+    encodeFields((writer) => writer.bytes(ModelField.opsetImport, version)),
   );
 }

@@ -7,12 +7,10 @@
 import { writeNumber } from "./attributes.ts";
 import { tryConstant } from "./constants.ts";
 import type { Edits } from "./edit.ts";
-import { IS_TEST_OPSET, type Notice } from "./mode_opsets.ts";
+import type { Notice } from "./mode_changes.ts";
 import type { OpenModel } from "./open.ts";
 import { nodeName } from "./scopes.ts";
-
-/** Since when an input tells the mode; between, there is inference only. */
-const INPUT_OPSET = 12;
+import { DROPOUT_INPUT_OPSET, IS_TEST_REMOVAL_OPSET } from "./versions.ts";
 
 /** Turns off every Dropout that runs in training mode. */
 export function stopDropout(
@@ -24,12 +22,12 @@ export function stopDropout(
     for (const node of scope.body.nodes) {
       if (node.domain !== "" || node.opType !== "Dropout") continue;
       const name = scope.path + nodeName(node);
-      if (scope.opset < IS_TEST_OPSET) {
+      if (scope.opset < IS_TEST_REMOVAL_OPSET) {
         if (node.attributes.get("is_test")?.i === 1n) continue;
         writeNumber(edits, node, { name: "is_test", i: 1 });
       } else {
         const mode = node.inputs[2] ?? "";
-        if (scope.opset < INPUT_OPSET || mode === "") continue;
+        if (scope.opset < DROPOUT_INPUT_OPSET || mode === "") continue;
         const read = tryConstant(scope, mode, open.external);
         if (!read.constant) {
           notice(

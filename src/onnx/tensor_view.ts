@@ -15,6 +15,7 @@ import {
   type OnnxType,
 } from "./element_types.ts";
 import type { ExternalData } from "./external_data.ts";
+import { EntryField, TensorField } from "./schema_fields.ts";
 import type { Place } from "./view.ts";
 import type { WireField } from "./wire_reader.ts";
 
@@ -44,20 +45,18 @@ export interface OnnxTensor {
   readonly data: OnnxData;
 }
 
-/** The fields of `TensorProto` that say where or what the elements are. */
-export const TensorField = {
-  dims: 1,
-  dataType: 2,
-  segment: 3,
-  name: 8,
-  rawData: 9,
-  externalData: 13,
-  dataLocation: 14,
-} as const;
-
 const EXTERNAL_LOCATION = 1;
-/** `float_data`, `int32_data`, `string_data`, `int64_data`, `raw_data`, `double_data`, `uint64_data`. */
-const DATA_FIELDS: ReadonlySet<number> = new Set([4, 5, 6, 7, 9, 10, 11]);
+
+/** Decodes a field that is a `StringStringEntryProto`. */
+export function decodeEntry(field: WireField): [key: string, value: string] {
+  let key = "";
+  let value = "";
+  for (const each of field.fields()) {
+    if (each.number === EntryField.key) key = each.string();
+    else if (each.number === EntryField.value) value = each.string();
+  }
+  return [key, value];
+}
 
 /** Decodes a field that is a `TensorProto`; elements are left where they are. */
 export function decodeTensor(field: WireField, place: Place): TensorView {
@@ -80,21 +79,21 @@ export function decodeTensor(field: WireField, place: Place): TensorView {
       case TensorField.name:
         name = each.string();
         break;
-      case TensorField.externalData: {
-        let key = "";
-        let value = "";
-        for (const part of each.fields()) {
-          if (part.number === 1) key = part.string();
-          else if (part.number === 2) value = part.string();
-        }
-        entries.set(key, value);
+      case TensorField.externalData:
+        entries.set(...decodeEntry(each));
         break;
-      }
       case TensorField.dataLocation:
         location = each.integer();
         break;
-      default:
-        if (DATA_FIELDS.has(each.number)) dataFields.push(each);
+      case TensorField.floatData:
+      case TensorField.int32Data:
+      case TensorField.stringData:
+      case TensorField.int64Data:
+      case TensorField.rawData:
+      case TensorField.doubleData:
+      case TensorField.uint64Data:
+        dataFields.push(each);
+        break;
     }
   }
   return {
@@ -189,14 +188,14 @@ function readTyped(
   count: number,
 ): OnnxData {
   for (const field of tensor.dataFields) {
-    if (field.number !== typedField) {
+    if (field.number !== TensorField[typedField]) {
       fail(tensor, `its ${name} elements are in field ${field.number}`);
     }
   }
   // A varint has at least a byte, so that no file can claim more than it has.
   const parts = tensor.dataFields.map((field): ArrayLike<number | bigint> => {
-    if (typedField === 4) return field.floats();
-    if (typedField === 10) return field.doubles();
+    if (typedField === "floatData") return field.floats();
+    if (typedField === "doubleData") return field.doubles();
     return field.bigints();
   });
   const length = parts.reduce((sum, part) => sum + part.length, 0);

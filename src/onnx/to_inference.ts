@@ -10,18 +10,17 @@ import { OptionError, UnsupportedError } from "../errors.ts";
 import { checkKnown } from "../known_options.ts";
 import type { Tensor } from "../tensor.ts";
 import { removeOutputs, writeNumber } from "./attributes.ts";
-import { Edits, encodeFields } from "./edit.ts";
+import { Edits } from "./edit.ts";
 import type { FoundNode, Role } from "./find.ts";
 import {
   declaredType,
   findNamed,
-  IS_TEST_OPSET,
   isModelOutput,
   type Notice,
   noticeOf,
-  TRAINING_MODE_OPSET,
-} from "./mode_opsets.ts";
-import { writeNode } from "./model.ts";
+} from "./mode_changes.ts";
+import type { NodeProto } from "./model.ts";
+import { insertNodeBefore, rewireInput } from "./node_edits.ts";
 import { type OpenModel, openModel } from "./open.ts";
 import { nodeName, type Scopes, type Use } from "./scopes.ts";
 import { stopDropout } from "./stop_dropout.ts";
@@ -32,7 +31,8 @@ import {
   updateNodes,
   type VectorLike,
 } from "./update.ts";
-import { addConstant, rewireInput } from "./write_constants.ts";
+import { IS_TEST_REMOVAL_OPSET, TRAINING_MODE_OPSET } from "./versions.ts";
+import { addConstant } from "./write_constants.ts";
 
 /** The statistics of a node. */
 export interface NodeStatistics {
@@ -68,20 +68,15 @@ const STATISTIC_KEYS: Readonly<Record<keyof NodeStatistics, true>> = {
 /** The inputs of the running statistics, which extra outputs 1 and 2 replace. */
 const STATISTICS = [3, 4] as const;
 
-const GRAPH_NODE = 1;
-const FUNCTION_NODE = 7;
-
 /** An Identity node, so that those who read a statistic get the constant one. */
-function identity(input: string, output: string): Uint8Array {
-  return encodeFields((writer) =>
-    writeNode(writer, {
-      name: `${output}/Identity`,
-      opType: "Identity",
-      input: [input],
-      output: [output],
-      attribute: [],
-    })
-  );
+function identity(input: string, output: string): NodeProto {
+  return {
+    name: `${output}/Identity`,
+    opType: "Identity",
+    input: [input],
+    output: [output],
+    attribute: [],
+  };
 }
 
 /** Takes an output from the model. */
@@ -98,7 +93,6 @@ function dropStatistics(
   notice: Notice,
 ): number {
   let dropped = 0;
-  const number = scope.body.kind === "graph" ? GRAPH_NODE : FUNCTION_NODE;
   node.outputs.slice(1).forEach((output, i) => {
     if (output === "") return;
     const value = scope.values.get(output)!;
@@ -124,13 +118,9 @@ function dropStatistics(
         }, and inference has none`,
       );
     }
-    edits.insertBefore(
-      node.place,
-      encodeFields((writer) =>
-        writer.bytes(number, identity(node.inputs[input]!, output))
-      ),
-    );
-    notice(`"${name}": "${output}" is now "${node.inputs[input]}"`);
+    const constant = node.inputs[input]!;
+    insertNodeBefore(edits, scope, node, identity(constant, output));
+    notice(`"${name}": "${output}" is now "${constant}"`);
   });
   removeOutputs(edits, node, 1);
   return dropped;
@@ -251,7 +241,7 @@ export function modelToInference(
     if (trainingMode === false) continue;
     if (scope.opset >= TRAINING_MODE_OPSET) {
       writeNumber(edits, node, { name: "training_mode", i: 0 });
-    } else if (scope.opset < IS_TEST_OPSET) {
+    } else if (scope.opset < IS_TEST_REMOVAL_OPSET) {
       writeNumber(edits, node, { name: "is_test", i: 1 });
     }
     dropped += dropStatistics(edits, found, notice);

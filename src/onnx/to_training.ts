@@ -19,17 +19,21 @@ import type { FoundNode } from "./find.ts";
 import {
   declaredType,
   findNamed,
-  IS_TEST_OPSET,
   isModelOutput,
   type Notice,
   noticeOf,
-  SPATIAL_OPSET,
-  TRAINING_MODE_OPSET,
-} from "./mode_opsets.ts";
+} from "./mode_changes.ts";
 import { DataType, writeValueInfo } from "./model.ts";
 import type { OpenModel } from "./open.ts";
 import { raiseOpset, reasonNotToRaise } from "./raise_opset.ts";
+import { GraphField, ValueField } from "./schema_fields.ts";
 import { freshName, type Scopes } from "./scopes.ts";
+import {
+  DEFAULT_OPSET,
+  IS_TEST_REMOVAL_OPSET,
+  SPATIAL_REMOVAL_OPSET,
+  TRAINING_MODE_OPSET,
+} from "./versions.ts";
 
 /** What {@linkcode OnnxModel.toTraining} needs to know. */
 export interface ToTrainingOptions {
@@ -50,9 +54,6 @@ const KNOWN: Readonly<Record<keyof ToTrainingOptions, true>> = {
   opset: true,
   notice: true,
 };
-
-const GRAPH_OUTPUT = 12;
-const VALUE_NAME = 1;
 
 /** Why a node cannot train; undefined if it can. */
 function reasonNotToTrain({ scope, spatial }: FoundNode): string | undefined {
@@ -98,7 +99,9 @@ function reasonOfNodes(
   for (const found of nodes) {
     const { name, scope, spatial, trainingMode } = found;
     if (scope.body.kind === "function") continue;
-    if (!spatial && target >= SPATIAL_OPSET) return `"${name}" has spatial 0`;
+    if (!spatial && target >= SPATIAL_REMOVAL_OPSET) {
+      return `"${name}" has spatial 0`;
+    }
     const mode = scope.opset < TRAINING_MODE_OPSET && trainingMode !== false;
     if (mode && !train.has(found)) return `"${name}" would stop to train`;
   }
@@ -113,7 +116,9 @@ function trainingOpset(
   notice: Notice,
 ): number {
   const { opset } = open.scopes.main;
-  const least = train.size > 0 && opset < IS_TEST_OPSET ? 15 : opset;
+  const least = train.size > 0 && opset < IS_TEST_REMOVAL_OPSET
+    ? DEFAULT_OPSET
+    : opset;
   const target = wanted ?? least;
   if (target <= opset) return opset;
   const reason = reasonOfNodes(open, train, target) ??
@@ -164,7 +169,7 @@ function startTraining(
   const { name, node, scope, parameters } = found;
   if (opset >= TRAINING_MODE_OPSET) {
     writeNumber(edits, node, { name: "training_mode", i: 1 });
-  } else if (opset < IS_TEST_OPSET) {
+  } else if (opset < IS_TEST_REMOVAL_OPSET) {
     writeNumber(edits, node, { name: "is_test", i: 0 });
   }
   const names = trainingOutputs(scopes, found, opset);
@@ -182,7 +187,7 @@ function startTraining(
     edits.append(
       view.graph.place,
       encodeFields((writer) =>
-        writer.message(GRAPH_OUTPUT, (inner) => {
+        writer.message(GraphField.output, (inner) => {
           if (type) {
             writeValueInfo(inner, {
               name: output,
@@ -191,7 +196,7 @@ function startTraining(
             });
           } else {
             // Runtimes infer it; it may differ from the one of scale.
-            inner.string(VALUE_NAME, output);
+            inner.string(ValueField.name, output);
           }
         })
       ),
@@ -234,8 +239,12 @@ export function modelToTraining(
     const { name, node, scope } = found;
     if (opset > old && scope.body.kind === "graph") {
       removeAttribute(edits, node, "consumed_inputs");
-      if (opset >= IS_TEST_OPSET) removeAttribute(edits, node, "is_test");
-      if (opset >= SPATIAL_OPSET) removeAttribute(edits, node, "spatial");
+      if (opset >= IS_TEST_REMOVAL_OPSET) {
+        removeAttribute(edits, node, "is_test");
+      }
+      if (opset >= SPATIAL_REMOVAL_OPSET) {
+        removeAttribute(edits, node, "spatial");
+      }
     }
     if (!train.has(found)) continue;
     startTraining(edits, open, scopes, found, opset);

@@ -35,6 +35,21 @@ const IR_VERSIONS: ReadonlyMap<number, number> = new Map([
 /** The first opset with BatchNormalization as it is today in inference. */
 export const OLDEST_OPSET = 7;
 
+/** The first opset without `is_test`, which told the mode before. */
+export const IS_TEST_REMOVAL_OPSET = 7;
+
+/** The first opset without `spatial`: statistics are those of channels only. */
+export const SPATIAL_REMOVAL_OPSET = 9;
+
+/** The first opset whose operators broadcast as NumPy does, without attributes. */
+export const BROADCAST_OPSET = 7;
+
+/**
+ * The first opset where an input tells Dropout's mode; since `is_test` was
+ * removed, there is inference only.
+ */
+export const DROPOUT_INPUT_OPSET = 12;
+
 /** The newest opset that onnxruntime-web 1.30 loads; it refuses 27. */
 export const NEWEST_OPSET = 26;
 
@@ -71,6 +86,9 @@ export const TRAINING_MODE_OPSET = 14;
 
 /** The first opset whose file format has `TrainingInfoProto`. */
 export const TRAINING_INFO_OPSET = 12;
+
+/** The first format in which models name the opsets that they import. */
+export const OPSET_IR_VERSION = 3;
 
 /** The first format in which constants need not be listed as graph inputs. */
 export const CONSTANT_IR_VERSION = 4;

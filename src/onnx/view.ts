@@ -11,7 +11,22 @@
  */
 
 import { FormatError } from "../errors.ts";
-import { decodeTensor, type TensorView } from "./tensor_view.ts";
+import {
+  AttributeField,
+  DimensionField,
+  FunctionField,
+  GraphField,
+  ModelField,
+  NodeField,
+  OpsetField,
+  ShapeField,
+  SparseTensorField,
+  TensorTypeField,
+  TrainingInfoField,
+  TypeField,
+  ValueField,
+} from "./schema_fields.ts";
+import { decodeEntry, decodeTensor, type TensorView } from "./tensor_view.ts";
 import { DEEPEST, readFields, type WireField } from "./wire_reader.ts";
 
 /** Where a message stands in the file. */
@@ -155,24 +170,14 @@ function domainOf(text: string): string {
   return text === "ai.onnx" ? "" : text;
 }
 
-function decodeEntry(field: WireField): [key: string, value: string] {
-  let key = "";
-  let value = "";
-  for (const each of field.fields()) {
-    if (each.number === 1) key = each.string();
-    else if (each.number === 2) value = each.string();
-  }
-  return [key, value];
-}
-
 function decodeShape(field: WireField): (number | string | null)[] {
   const shape: (number | string | null)[] = [];
   for (const dim of field.fields()) {
-    if (dim.number !== 1) continue;
+    if (dim.number !== ShapeField.dim) continue;
     let extent: number | string | null = null;
     for (const each of dim.fields()) {
-      if (each.number === 1) extent = each.integer();
-      else if (each.number === 2) extent = each.string();
+      if (each.number === DimensionField.dimValue) extent = each.integer();
+      else if (each.number === DimensionField.dimParam) extent = each.string();
     }
     shape.push(extent);
   }
@@ -184,13 +189,15 @@ function decodeValue(field: WireField, parent: Place): ValueView {
   let elemType: number | undefined;
   let shape: (number | string | null)[] | undefined;
   for (const each of field.fields()) {
-    if (each.number === 1) name = each.string();
-    if (each.number !== 2) continue;
+    if (each.number === ValueField.name) name = each.string();
+    if (each.number !== ValueField.type) continue;
     for (const type of each.fields()) {
-      if (type.number !== 1) continue; // tensor_type
+      if (type.number !== TypeField.tensorType) continue;
       for (const part of type.fields()) {
-        if (part.number === 1) elemType = part.integer();
-        else if (part.number === 2) shape = decodeShape(part);
+        if (part.number === TensorTypeField.elemType) elemType = part.integer();
+        else if (part.number === TensorTypeField.shape) {
+          shape = decodeShape(part);
+        }
       }
     }
   }
@@ -213,40 +220,40 @@ function decodeAttribute(field: WireField, parent: Place): AttributeView {
   const graphs: GraphView[] = [];
   for (const each of field.fields()) {
     switch (each.number) {
-      case 1:
+      case AttributeField.name:
         name = each.string();
         break;
-      case 2:
+      case AttributeField.f:
         f = each.float();
         break;
-      case 3:
+      case AttributeField.i:
         i = each.bigint();
         break;
-      case 4:
+      case AttributeField.s:
         s = each.data();
         break;
-      case 5:
+      case AttributeField.t:
         t = once(t, decodeTensor(each, placeOf(each, place)), "tensor");
         break;
-      case 6:
+      case AttributeField.g:
         g = once(g, decodeGraph([each], place), "graph");
         break;
-      case 7:
+      case AttributeField.floats:
         for (const value of each.floats()) floats.push(value);
         break;
-      case 8:
+      case AttributeField.ints:
         for (const value of each.bigints()) ints.push(value);
         break;
-      case 9:
+      case AttributeField.strings:
         strings.push(each.data());
         break;
-      case 11:
+      case AttributeField.graphs:
         graphs.push(decodeGraph([each], place));
         break;
-      case 20:
+      case AttributeField.type:
         type = each.integer();
         break;
-      case 21:
+      case AttributeField.refAttrName:
         refAttrName = each.string();
         break;
     }
@@ -279,27 +286,27 @@ function decodeNode(field: WireField, parent: Place): NodeView {
   const attributes = new Map<string, AttributeView>();
   for (const each of field.fields()) {
     switch (each.number) {
-      case 1:
+      case NodeField.input:
         inputFields.push(each);
         break;
-      case 2:
+      case NodeField.output:
         outputFields.push(each);
         break;
-      case 3:
+      case NodeField.name:
         name = each.string();
         break;
-      case 4:
+      case NodeField.opType:
         opType = each.string();
         break;
-      case 5: {
+      case NodeField.attribute: {
         const attribute = decodeAttribute(each, place);
         attributes.set(attribute.name, attribute);
         break;
       }
-      case 7:
+      case NodeField.domain:
         domain = each.string();
         break;
-      case 8:
+      case NodeField.overload:
         overload = each.string();
         break;
     }
@@ -322,7 +329,7 @@ function decodeNode(field: WireField, parent: Place): NodeView {
 function sparseName(field: WireField, parent: Place): string {
   const place = placeOf(field, parent);
   for (const each of field.fields()) {
-    if (each.number === 1) {
+    if (each.number === SparseTensorField.values) {
       return decodeTensor(each, placeOf(each, place)).name;
     }
   }
@@ -346,13 +353,13 @@ function decodeGraph(
     place = placeOf(part, parent);
     for (const each of part.fields()) {
       switch (each.number) {
-        case 1:
+        case GraphField.node:
           nodes.push(decodeNode(each, place));
           break;
-        case 2:
+        case GraphField.name:
           name = each.string();
           break;
-        case 5: {
+        case GraphField.initializer: {
           const tensor = decodeTensor(each, placeOf(each, place));
           if (initializers.has(tensor.name)) {
             fail(`there are two initializers "${tensor.name}"`);
@@ -360,18 +367,18 @@ function decodeGraph(
           initializers.set(tensor.name, tensor);
           break;
         }
-        case 11:
+        case GraphField.input:
           inputs.push(decodeValue(each, place));
           break;
-        case 12:
+        case GraphField.output:
           outputs.push(decodeValue(each, place));
           break;
-        case 13: {
+        case GraphField.valueInfo: {
           const value = decodeValue(each, place);
           valueInfo.set(value.name, value);
           break;
         }
-        case 15:
+        case GraphField.sparseInitializer:
           sparse.add(sparseName(each, place));
           break;
       }
@@ -394,8 +401,8 @@ function decodeOpset(field: WireField): [domain: string, version: number] {
   let domain = "";
   let version = 0;
   for (const each of field.fields()) {
-    if (each.number === 1) domain = each.string();
-    else if (each.number === 2) version = each.integer();
+    if (each.number === OpsetField.domain) domain = each.string();
+    else if (each.number === OpsetField.version) version = each.integer();
   }
   return [domainOf(domain), version];
 }
@@ -412,30 +419,30 @@ function decodeFunction(field: WireField, parent: Place): FunctionView {
   const defaults = new Map<string, AttributeView>();
   for (const each of field.fields()) {
     switch (each.number) {
-      case 1:
+      case FunctionField.name:
         name = each.string();
         break;
-      case 4:
+      case FunctionField.input:
         inputs.push(each.string());
         break;
-      case 5:
+      case FunctionField.output:
         outputs.push(each.string());
         break;
-      case 7:
+      case FunctionField.node:
         nodes.push(decodeNode(each, place));
         break;
-      case 9:
+      case FunctionField.opsetImport:
         opsets.set(...decodeOpset(each));
         break;
-      case 10:
+      case FunctionField.domain:
         domain = domainOf(each.string());
         break;
-      case 11: {
+      case FunctionField.attributeProto: {
         const attribute = decodeAttribute(each, place);
         defaults.set(attribute.name, attribute);
         break;
       }
-      case 13:
+      case FunctionField.overload:
         overload = each.string();
         break;
     }
@@ -465,20 +472,20 @@ function decodeTrainingInfo(
   const updateBinding = new Map<string, string>();
   for (const each of field.fields()) {
     switch (each.number) {
-      case 1:
+      case TrainingInfoField.initialization:
         initialization = once(
           initialization,
           decodeGraph([each], place),
           "initialization graph",
         );
         break;
-      case 2:
+      case TrainingInfoField.algorithm:
         algorithm = once(algorithm, decodeGraph([each], place), "algorithm");
         break;
-      case 3:
+      case TrainingInfoField.initializationBinding:
         initializationBinding.set(...decodeEntry(each));
         break;
-      case 4:
+      case TrainingInfoField.updateBinding:
         updateBinding.set(...decodeEntry(each));
         break;
     }
@@ -536,28 +543,28 @@ export function viewModel(file: Uint8Array): ModelView {
   const metadata = new Map<string, string>();
   for (const field of readFields(bytes)) {
     switch (field.number) {
-      case 1:
+      case ModelField.irVersion:
         irVersion = field.integer();
         break;
-      case 2:
+      case ModelField.producerName:
         producerName = field.string();
         break;
-      case 7:
+      case ModelField.graph:
         graphs.push(field);
         break;
-      case 8: {
+      case ModelField.opsetImport: {
         const [domain, version] = decodeOpset(field);
         opsets.set(domain, version);
         opsetPlaces.set(domain, placeOf(field, place));
         break;
       }
-      case 14:
+      case ModelField.metadataProps:
         metadata.set(...decodeEntry(field));
         break;
-      case 20:
+      case ModelField.trainingInfo:
         trainingInfo.push(decodeTrainingInfo(field, place));
         break;
-      case 25:
+      case ModelField.functions:
         functions.push(decodeFunction(field, place));
         break;
     }

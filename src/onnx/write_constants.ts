@@ -9,10 +9,13 @@ import { byteView, type Tensor } from "../tensor.ts";
 import type { Constant } from "./constants.ts";
 import { type Edits, encodeFields } from "./edit.ts";
 import { elementTypeOf } from "./element_types.ts";
-import { type NodeProto, writeNode, writeTensor } from "./model.ts";
+import { type NodeProto, writeTensor } from "./model.ts";
+import { insertNodeBefore, rewireInput } from "./node_edits.ts";
+import { GraphField, TensorField } from "./schema_fields.ts";
 import { freshName, type Scope, type Scopes, type Value } from "./scopes.ts";
 import { constant as tensorProto } from "./step.ts";
-import { TensorField, type TensorView } from "./tensor_view.ts";
+import type { TensorView } from "./tensor_view.ts";
+import { CONSTANT_IR_VERSION } from "./versions.ts";
 import type { ModelView, NodeView } from "./view.ts";
 
 /** New elements for one input of a node. */
@@ -28,15 +31,6 @@ export interface ConstantWrite {
   /** What a new constant is called, should one be needed. */
   readonly name: string;
 }
-
-/** Before this version of the format, every initializer had to be an input too. */
-const INITIALIZER_IR_VERSION = 4;
-
-/** Fields of the schema. */
-const NODE_INPUT = 1;
-const GRAPH_INITIALIZER = 5;
-const GRAPH_NODE = 1;
-const FUNCTION_NODE = 7;
 
 /** Uses that are allowed: which inputs of which nodes. */
 type Allowed = Map<NodeView, Set<number>>;
@@ -107,7 +101,7 @@ export function rewriteTensor(
       field.number === TensorField.dataLocation || dataFields.includes(field)
     )
     : dataFields;
-  const { typedField: number } = elementTypeOf(view.dataType)!;
+  const number = TensorField[elementTypeOf(view.dataType)!.typedField];
   const isTyped = !view.external && first?.number === number;
   const content = isTyped
     ? typedField(number, tensor)
@@ -138,15 +132,14 @@ function fitsInPlace({ constant, tensor }: ConstantWrite): boolean {
 }
 
 /** A Constant node that gives a tensor. */
-function constantNode(name: string, tensor: Tensor): Uint8Array {
-  const node: NodeProto = {
+function constantNode(name: string, tensor: Tensor): NodeProto {
+  return {
     name,
     opType: "Constant",
     input: [],
     output: [name],
     attribute: [{ name: "value", t: tensorProto(name, tensor) }],
   };
-  return encodeFields((writer) => writeNode(writer, node));
 }
 
 /**
@@ -169,42 +162,20 @@ export function addConstant(
 ): string {
   const name = freshName(scopes, wanted);
   const { body } = scope;
-  if (body.kind === "graph" && model.irVersion >= INITIALIZER_IR_VERSION) {
+  if (body.kind === "graph" && model.irVersion >= CONSTANT_IR_VERSION) {
     edits.append(
       body.place,
       encodeFields((writer) =>
         writer.message(
-          GRAPH_INITIALIZER,
+          GraphField.initializer,
           (inner) => writeTensor(inner, tensorProto(name, tensor)),
         )
       ),
     );
   } else {
-    const number = body.kind === "graph" ? GRAPH_NODE : FUNCTION_NODE;
-    edits.insertBefore(
-      node.place,
-      encodeFields((writer) =>
-        writer.bytes(number, constantNode(name, tensor))
-      ),
-    );
+    insertNodeBefore(edits, scope, node, constantNode(name, tensor));
   }
   return name;
-}
-
-/** Lets a node take another value. */
-export function rewireInput(
-  edits: Edits,
-  node: NodeView,
-  position: number,
-  name: string,
-): void {
-  const field = node.inputFields[position]!;
-  edits.replace(
-    node.place,
-    field.start,
-    field.to,
-    encodeFields((writer) => writer.string(NODE_INPUT, name)),
-  );
 }
 
 /** Training information binds initializers by name, which a split would change. */

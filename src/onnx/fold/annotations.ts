@@ -8,16 +8,15 @@
  */
 
 import type { OpenModel } from "../open.ts";
+import {
+  AnnotationField,
+  EntryField,
+  GraphField,
+  ModelField,
+} from "../schema_fields.ts";
 import { type Scope, type Value, valueOf } from "../scopes.ts";
 import type { ModelView } from "../view.ts";
 import { readFields } from "../wire_reader.ts";
-
-/** Fields of the schema. */
-const MODEL_GRAPH = 7;
-const GRAPH_ANNOTATION = 14;
-const ANNOTATION_TENSOR = 1;
-const ANNOTATION_PARAMETERS = 2;
-const ENTRY_VALUE = 2;
 
 // By the main graph, which copies of `Scopes` share.
 const known = new WeakMap<Scope, ReadonlySet<Value>>();
@@ -33,7 +32,7 @@ function* partsOf(
     return;
   }
   for (const field of readFields(bytes, place.from, place.to)) {
-    if (field.number === MODEL_GRAPH) yield field;
+    if (field.number === ModelField.graph) yield field;
   }
 }
 
@@ -41,12 +40,12 @@ function* partsOf(
 function* namesIn(view: ModelView, scope: Scope): Generator<string> {
   for (const { from, to } of partsOf(view, scope)) {
     for (const field of readFields(view.bytes, from, to)) {
-      if (field.number !== GRAPH_ANNOTATION) continue;
+      if (field.number !== GraphField.quantizationAnnotation) continue;
       for (const each of field.fields()) {
-        if (each.number === ANNOTATION_TENSOR) yield each.string();
-        if (each.number !== ANNOTATION_PARAMETERS) continue;
+        if (each.number === AnnotationField.tensorName) yield each.string();
+        if (each.number !== AnnotationField.quantParameterTensorNames) continue;
         for (const part of each.fields()) {
-          if (part.number === ENTRY_VALUE) yield part.string();
+          if (part.number === EntryField.value) yield part.string();
         }
       }
     }

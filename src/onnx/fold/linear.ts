@@ -19,9 +19,6 @@ export const DATA = 0;
 /** The input that has the weight. */
 export const WEIGHT = 1;
 
-/** The opset since which operators broadcast as numpy does. */
-export const BROADCAST_OPSET = 7;
-
 /** A node that is `y[o] = alpha * sum(weight[i, o] * x[i]) + beta * bias[o]`. */
 export interface Linear {
   readonly scope: Scope;

@@ -21,10 +21,11 @@ import {
   fixedConstant,
   type Refused,
 } from "./constants.ts";
-import { BROADCAST_OPSET, DATA, isLinear, type Linear } from "./linear.ts";
+import { DATA, isLinear, type Linear } from "./linear.ts";
 import type { Adder } from "./target.ts";
 import type { FoundNode } from "../find.ts";
 import { nodeName, type NodeUse, type Scope, type Value } from "../scopes.ts";
+import { BROADCAST_OPSET } from "../versions.ts";
 import type { NodeView } from "../view.ts";
 
 /** What a search knows besides the model. */
@@ -54,9 +55,12 @@ export interface Path {
  * included. No model has so many; each that goes lists them.
  */
 const LONGEST_PATH = 1000;
-const TOO_FAR: Refused = {
-  reason: `an operator would be more than ${LONGEST_PATH} nodes away`,
-};
+
+function tooFar(): Refused {
+  return {
+    reason: `an operator would be more than ${LONGEST_PATH} nodes away`,
+  };
+}
 
 /** The axis of the channels for BatchNormalization. */
 const NORMALIZED = 1;
@@ -198,7 +202,7 @@ function wayUp(
       return "reason" in linear ? linear : { linear, nodes: nodes.reverse() };
     }
     const data = node.opType === "Add" ? dataPosition(scope, node) : DATA;
-    if (nodes.length === LONGEST_PATH) return TOO_FAR;
+    if (nodes.length === LONGEST_PATH) return tooFar();
     nodes.push({ node, position: data });
     name = node.inputs[data] ?? "";
   }
@@ -233,7 +237,7 @@ function wayDown(
       const linear = search.linearOf(scope, node);
       return "reason" in linear ? linear : { linear, nodes: nodes.reverse() };
     }
-    if (nodes.length === LONGEST_PATH) return TOO_FAR;
+    if (nodes.length === LONGEST_PATH) return tooFar();
     nodes.push({ node, position });
     from = node;
   }

@@ -7,11 +7,10 @@
 import { type Edits, encodeFields } from "../edit.ts";
 import { DATA } from "./linear.ts";
 import type { FoldPlan, PlannedFold } from "./plan.ts";
+import { rewireInput } from "../node_edits.ts";
+import { ValueField } from "../schema_fields.ts";
 import type { Scope, Value } from "../scopes.ts";
 import type { NodeView, ValueView } from "../view.ts";
-import { rewireInput } from "../write_constants.ts";
-
-const VALUE_NAME = 1;
 
 /** What the model tells of a value between nodes. */
 export function infoOf({ scope, name }: Value): ValueView | undefined {
@@ -54,8 +53,9 @@ function closeUp(
   infos.forEach(({ place }, i) => {
     if (i > 0 || isTold) edits.remove(place);
     else {
-      const name = encodeFields((w) => w.string(VALUE_NAME, last.name));
-      edits.set(place, VALUE_NAME, name);
+      const number = ValueField.name;
+      const name = encodeFields((w) => w.string(number, last.name));
+      edits.set(place, number, name);
     }
   });
 }

@@ -7,32 +7,32 @@
 import type { Tensor } from "../../tensor.ts";
 import { writeNumber } from "../attributes.ts";
 import type { Constant } from "../constants.ts";
-import { type Edits, encodeFields } from "../edit.ts";
+import type { Edits } from "../edit.ts";
 import { ROLES } from "../find.ts";
 import type { FloatConstant } from "../constants.ts";
 import { annotatedValues } from "./annotations.ts";
 import { FreshNames } from "./fresh_names.ts";
-import { BROADCAST_OPSET, WEIGHT } from "./linear.ts";
+import { WEIGHT } from "./linear.ts";
 import type { FoldPlan } from "./plan.ts";
 import type { Target, Weights } from "./target.ts";
 import { unlinkFolds } from "./unlink.ts";
 import { Released, removeUnused } from "./unused.ts";
-import { type NodeProto, writeNode } from "../model.ts";
+import {
+  giveLastInput,
+  insertNodeBehind,
+  renameOutput,
+  rewireInput,
+} from "../node_edits.ts";
 import type { OpenModel } from "../open.ts";
 import { nodeName, type Scope } from "../scopes.ts";
+import { BROADCAST_OPSET } from "../versions.ts";
 import type { NodeView } from "../view.ts";
 import {
   addConstant,
   type ConstantWrite,
   hasBits,
-  rewireInput,
   writeConstants,
 } from "../write_constants.ts";
-
-const NODE_INPUT = 1;
-const NODE_OUTPUT = 2;
-const GRAPH_NODE = 1;
-const FUNCTION_NODE = 7;
 
 /** What the parts of the writing share. */
 interface Writing {
@@ -95,14 +95,8 @@ function addInput(
     name: writing.fresh.reserve(`${nodeName(node)}/bias`),
     tensor,
   });
-  if (position < node.inputs.length) {
-    rewireInput(edits, node, position, name);
-    return;
-  }
-  // Only the last input can be missing; fields of one number keep their order.
-  const { to } = node.inputFields.at(-1)!;
-  const field = encodeFields((writer) => writer.string(NODE_INPUT, name));
-  edits.replace(node.place, to, to, field);
+  // Only the last input can be missing.
+  giveLastInput(edits, node, position, name);
 }
 
 /** Adds a constant to the output of a node, by an Add right behind it. */
@@ -121,7 +115,7 @@ function addBehind(
     name: fresh.reserve(`${nodeName(node)}/bias`),
     tensor,
   });
-  const add: NodeProto = {
+  insertNodeBehind(edits, scope, node, {
     name: fresh.take(`${nodeName(node)}/Add`),
     opType: "Add",
     input: [sum, bias],
@@ -129,13 +123,7 @@ function addBehind(
     attribute: scope.opset < BROADCAST_OPSET
       ? [{ name: "broadcast", i: 1 }]
       : [],
-  };
-  const { parent, to } = node.place;
-  const number = scope.body.kind === "graph" ? GRAPH_NODE : FUNCTION_NODE;
-  const content = encodeFields((writer) =>
-    writer.message(number, (inner) => writeNode(inner, add))
-  );
-  edits.replace(parent!, to, to, content);
+  });
   names.set(node, sum);
 }
 
@@ -196,11 +184,7 @@ export function writeFolds(
     released.addInput(node, position);
     loose.push(constant);
   }
-  for (const [node, name] of names) {
-    const [field] = node.outputFields;
-    const content = encodeFields((writer) => writer.string(NODE_OUTPUT, name));
-    edits.replace(node.place, field!.start, field!.to, content);
-  }
+  for (const [node, name] of names) renameOutput(edits, node, name);
   const gone = removeUnused(edits, open, loose, released);
   const copied = new Map<NodeView, string[]>();
   for (const { node, constant } of split) {

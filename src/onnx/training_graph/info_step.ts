@@ -8,11 +8,13 @@
  * @module
  */
 
+import { joinBytes } from "../../bytes.ts";
 import { FormatError, OptionError, UnsupportedError } from "../../errors.ts";
 import { isElementType, type Tensor } from "../../tensor.ts";
 import { Edits, encodeFields } from "../edit.ts";
 import type { DataType } from "../model.ts";
 import { writeValueInfo } from "../model.ts";
+import { GraphField, ModelField } from "../schema_fields.ts";
 import { readTensor, type TensorView } from "../tensor_view.ts";
 import {
   type GraphView,
@@ -23,13 +25,6 @@ import {
 } from "../view.ts";
 import { readFields } from "../wire_reader.ts";
 import { rewriteTensor } from "../write_constants.ts";
-
-/** Fields of the schema. */
-const MODEL_GRAPH = 7;
-const MODEL_TRAINING_INFO = 20;
-const GRAPH_NAME = 2;
-const GRAPH_DOC_STRING = 10;
-const GRAPH_INPUT = 11;
 
 /** An initializer that changes from step to step. */
 export interface TrainingVariable {
@@ -137,17 +132,6 @@ function* graphFields(
   }
 }
 
-function join(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  const result = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    result.set(piece, at);
-    at += piece.length;
-  }
-  return result;
-}
-
 /** The names of what a graph must be given. */
 function requiredInputs(
   graphs: readonly GraphView[],
@@ -209,17 +193,17 @@ export function trainingStep(
     }
     variables.set(name, readVariable(graphs, name, undefined));
   }
-  const graph = join([
+  const graph = joinBytes([
     ...graphFields(bytes, model.graph, new Set(), variables),
     ...graphFields(
       bytes,
       algorithm!,
-      new Set([GRAPH_NAME, GRAPH_DOC_STRING]),
+      new Set<number>([GraphField.name, GraphField.docString]),
       variables,
     ),
     ...[...variables.values()].map(({ name, value, view }) =>
       encodeFields((writer) =>
-        writer.message(GRAPH_INPUT, (w) =>
+        writer.message(GraphField.input, (w) =>
           writeValueInfo(w, {
             name,
             elemType: view.dataType as DataType,
@@ -231,13 +215,14 @@ export function trainingStep(
   const rest: Uint8Array[] = [];
   for (const field of readFields(bytes)) {
     if (
-      field.number === MODEL_GRAPH || field.number === MODEL_TRAINING_INFO
+      field.number === ModelField.graph ||
+      field.number === ModelField.trainingInfo
     ) continue;
     rest.push(bytes.subarray(field.start, field.to));
   }
-  rest.push(encodeFields((writer) => writer.bytes(MODEL_GRAPH, graph)));
+  rest.push(encodeFields((writer) => writer.bytes(ModelField.graph, graph)));
   return {
-    bytes: join(rest),
+    bytes: joinBytes(rest),
     inputNames: requiredInputs(graphs, variables),
     outputNames,
     variables,

@@ -1,9 +1,5 @@
 /**
- * What tells the mode of a BatchNormalization, by opset: until 7 the attribute
- * `is_test`, from 7 to 13 the number of outputs, since 14 the attribute
- * `training_mode`.
- *
- * @see https://onnx.ai/onnx/operators/onnx__BatchNormalization.html
+ * What conversions between training and inference share.
  *
  * @module
  */
@@ -13,13 +9,6 @@ import { type ElementType, isElementType } from "../tensor.ts";
 import type { FoundNode } from "./find.ts";
 import { elementTypeOf } from "./element_types.ts";
 import { type Scope, type Use, valueOf } from "./scopes.ts";
-
-/** Since when the attribute `training_mode` tells, and there are three outputs. */
-export const TRAINING_MODE_OPSET = 14;
-/** Until when the attribute `is_test` tells. */
-export const IS_TEST_OPSET = 7;
-/** Since when the statistics are those of channels only. */
-export const SPATIAL_OPSET = 9;
 
 /**
  * The BatchNormalizations of names.
