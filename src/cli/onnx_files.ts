@@ -8,7 +8,7 @@ import { createReadStream } from "node:fs";
 import { mkdir, readFile, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, sep } from "node:path";
 import { FormatError } from "../errors.ts";
-import { checkLocation } from "../onnx/external_data.ts";
+import { checkLocation, type ExternalData } from "../onnx/external_data.ts";
 import {
   externalFiles,
   type ExternalFinder,
@@ -16,6 +16,7 @@ import {
   isBelow,
 } from "../onnx/external_files.ts";
 import { type OnnxModel, openOnnx } from "../onnx/onnx_model.ts";
+import { type OpenModel, openModel } from "../onnx/open.ts";
 import { UsageError } from "./command.ts";
 import { checkTarget, followLinks, stageFile, writeError } from "./files.ts";
 
@@ -27,14 +28,11 @@ export function outputOf(command: string, output: unknown): string {
   );
 }
 
-/**
- * Opens an ONNX file, with external data from its folder.
- *
- * @throws {FormatError} If it cannot be read, or is no ONNX model.
- */
-export async function openOnnxFile(
+/** Reads an ONNX file, and opens it with the files of its folder. */
+async function readOnnx<T>(
   path: string,
-): Promise<{ readonly model: OnnxModel; readonly bytes: Uint8Array }> {
+  open: (bytes: Uint8Array, externalData: ExternalData) => T,
+): Promise<T> {
   let bytes: Uint8Array;
   try {
     bytes = await readFile(path);
@@ -45,8 +43,7 @@ export async function openOnnxFile(
     );
   }
   try {
-    const externalData = await externalFiles(dirname(path));
-    return { model: openOnnx(bytes, { externalData }), bytes };
+    return open(bytes, await externalFiles(dirname(path)));
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
     throw new FormatError(
@@ -54,6 +51,32 @@ export async function openOnnxFile(
       { cause: error },
     );
   }
+}
+
+/**
+ * Opens an ONNX file, with external data from its folder.
+ *
+ * @throws {FormatError} If it cannot be read, or is no ONNX model.
+ */
+export async function openOnnxFile(
+  path: string,
+): Promise<{ readonly model: OnnxModel; readonly bytes: Uint8Array }> {
+  return await readOnnx(path, (bytes, externalData) => ({
+    model: openOnnx(bytes, { externalData }),
+    bytes,
+  }));
+}
+
+/**
+ * Decodes an ONNX file as edits need it, with external data from its folder.
+ *
+ * @throws {FormatError} If it cannot be read, or is no ONNX model.
+ */
+export async function decodeOnnxFile(path: string): Promise<OpenModel> {
+  return await readOnnx(
+    path,
+    (bytes, externalData) => openModel(bytes, externalData),
+  );
 }
 
 /** Whether two files have the same bytes. */

@@ -38,7 +38,12 @@ or .onnx; or the URL of one, which needs --allow-net.`;
 /** What a sub-command that reads a source needs beside its permissions. */
 export const NET_FOR_URLS = ", and --allow-net for a URL";
 
-async function readConfig(path: string): Promise<string> {
+/**
+ * The text of the option `--config`.
+ *
+ * @throws {FormatError} If the file cannot be read.
+ */
+export async function readConfig(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (cause) {

@@ -5,21 +5,20 @@
  * @module
  */
 
-import { readFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import { FormatError, OptionError } from "../errors.ts";
 import type { PairOptions } from "../keras/pair_options.ts";
 import {
   type KerasPair,
   type KerasPairing,
-  pairKeras,
+  pairOpened,
   type UnpairedLayer,
-  updateSeen,
+  updateOpened,
 } from "../keras/update_onnx.ts";
-import { externalFiles } from "../onnx/external_files.ts";
+import { externalLocations } from "../onnx/open.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { isSameFile } from "./files.ts";
-import { openOnnxFile, outputOf, writeOnnx } from "./onnx_files.ts";
+import { decodeOnnxFile, outputOf, writeOnnx } from "./onnx_files.ts";
+import { readConfig } from "./source.ts";
 import { type Column, formatTable, wrapWords } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -77,17 +76,6 @@ function readMap(texts: readonly string[]): NonNullable<PairOptions["map"]> {
     map.set(layer, nodes === "" ? null : nodes.split(","));
   }
   return map;
-}
-
-async function readConfig(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    throw new FormatError(
-      `Cannot read "${path}": ${(cause as Error).message}`,
-      { cause },
-    );
-  }
 }
 
 async function readTask(args: Arguments): Promise<Task> {
@@ -204,12 +192,8 @@ async function named<T>(task: Task, work: () => Promise<T>): Promise<T> {
 
 async function run(args: Arguments, terminal: Terminal): Promise<number> {
   const task = await readTask(args);
-  const { file, from, output } = task;
-  const { model, bytes } = await openOnnxFile(file);
-  const options: PairOptions = {
-    ...task.options,
-    externalData: await externalFiles(dirname(file)),
-  };
+  const { file, from, output, options } = task;
+  const model = await decodeOnnxFile(file);
   let isSeen = false;
   const see = (pairing: KerasPairing): void => {
     isSeen = true;
@@ -218,14 +202,14 @@ async function run(args: Arguments, terminal: Terminal): Promise<number> {
   };
   try {
     if (output === undefined) {
-      see(await named(task, () => pairKeras(bytes, from, options)));
+      see(await named(task, () => pairOpened(model, from, options)));
       return EXIT.ok;
     }
     const { pieces } = await named(
       task,
-      () => updateSeen(bytes, from, options, see),
+      () => updateOpened(model, from, options, see),
     );
-    await writeOnnx(file, output, pieces, model.externalLocations);
+    await writeOnnx(file, output, pieces, externalLocations(model.scopes));
   } catch (error) {
     // Before there is a pairing, it is what --map says that is wrong.
     if (!(error instanceof OptionError) || isSeen) throw error;

@@ -101,20 +101,21 @@ function describe(
   };
 }
 
+/** The model, decoded once the options are known to be right. */
+function opened(model: Uint8Array, options: PairOptions): OpenModel {
+  checkPairOptions(options);
+  return openModel(model, externalDataOf(options.externalData));
+}
+
 /** Pairs, and does something with it while the Keras files are open. */
 async function withPairing<T>(
-  model: Uint8Array,
+  open: OpenModel,
   keras: KerasSource,
   options: PairOptions,
-  use: (
-    pairing: KerasPairing,
-    found: FoundPairs,
-    open: OpenModel,
-  ) => T | Promise<T>,
+  use: (pairing: KerasPairing, found: FoundPairs) => T | Promise<T>,
 ): Promise<T> {
   const map = checkPairOptions(options);
   const { was: wasSource, load = {} } = options;
-  const open = openModel(model, externalDataOf(options.externalData));
   const pair = async (
     current: OpenedKeras,
     was: OpenedKeras | undefined,
@@ -127,7 +128,7 @@ async function withPairing<T>(
     }
     const found = await pairLayers(open, layers, was && normLayers(was), map);
     const notices = await noticesOf(found, current, was, open.external);
-    return await use(describe(found, notices), found, open);
+    return await use(describe(found, notices), found);
   };
   return await withKeras(
     keras,
@@ -178,6 +179,18 @@ export async function pairKeras(
   model: Uint8Array,
   keras: KerasSource,
   options: PairOptions = {},
+): Promise<KerasPairing> {
+  return await pairOpened(opened(model, options), keras, options);
+}
+
+/**
+ * {@linkcode pairKeras} for a model that is decoded already, with its external
+ * data.
+ */
+export async function pairOpened(
+  model: OpenModel,
+  keras: KerasSource,
+  options: Omit<PairOptions, "externalData">,
 ): Promise<KerasPairing> {
   return await withPairing(model, keras, options, (pairing) => pairing);
 }
@@ -244,13 +257,15 @@ export async function updateFromKeras(
   keras: KerasSource,
   options: PairOptions = {},
 ): Promise<UpdatedFromKeras> {
-  return await updateSeen(model, keras, options, ({ unpaired }) => {
+  const open = opened(model, options);
+  return await updateOpened(open, keras, options, ({ unpaired }) => {
     if (unpaired.length > 0) throw unpairedError(unpaired);
   });
 }
 
 /**
- * {@linkcode updateFromKeras} for who wants to see the pairing first.
+ * {@linkcode updateFromKeras} for a model that is decoded already, with its
+ * external data, and for who wants to see the pairing first.
  *
  * @param model The ONNX file.
  * @param keras The Keras file.
@@ -259,20 +274,20 @@ export async function updateFromKeras(
  * throw for other reasons.
  * @returns The new file, and the pairing.
  */
-export async function updateSeen(
-  model: Uint8Array,
+export async function updateOpened(
+  model: OpenModel,
   keras: KerasSource,
-  options: PairOptions,
+  options: Omit<PairOptions, "externalData">,
   see: (pairing: KerasPairing) => void,
 ): Promise<UpdatedFromKeras> {
   return await withPairing(
     model,
     keras,
     options,
-    async (pairing, found, open) => {
+    async (pairing, found) => {
       see(pairing);
-      const edits = new Edits(open.view.bytes);
-      const writer = new LayerWriter(edits, open);
+      const edits = new Edits(model.view.bytes);
+      const writer = new LayerWriter(edits, model);
       for (const pair of found.pairs) await writer.add(pair);
       writer.write();
       const pieces = edits.pieces();
