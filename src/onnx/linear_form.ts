@@ -15,7 +15,7 @@ import {
 import type { AttributeProto } from "./model.ts";
 import { insertNodeBehind, renameOutput } from "./node_edits.ts";
 import type { OpenModel } from "./open.ts";
-import { freshName, nodeName, type Scope, valueOf } from "./scopes.ts";
+import { nodeName, type Scope, valueOf } from "./scopes.ts";
 import type { Tensor } from "../tensor.ts";
 import type { NodeView } from "./view.ts";
 import { addConstant } from "./write_constants.ts";
@@ -131,7 +131,7 @@ export function insertAdd(
   tensor: Tensor,
 ): void {
   const name = nodeName(node);
-  const sum = freshName(scopes, `${name}/product`);
+  const sum = scopes.names.take(`${name}/product`);
   const constant = addConstant(edits, view, scopes, {
     scope,
     node,
@@ -139,7 +139,7 @@ export function insertAdd(
     tensor,
   });
   insertNodeBehind(edits, scope, node, {
-    name: freshName(scopes, `${name}/Add`),
+    name: scopes.names.take(`${name}/Add`),
     opType: "Add",
     input: [sum, constant],
     output: [node.outputs[0]!],

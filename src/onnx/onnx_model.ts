@@ -298,7 +298,7 @@ export class OnnxModel {
     const { view, scopes, nodes } = this.#open;
     const edits = new Edits(view.bytes);
     // What is taken by this edit is free for the next.
-    const names = new Set(scopes.names);
+    const names = scopes.names.copy();
     updateNodes(edits, view, { ...scopes, names }, nodes, updates);
     return edits;
   }

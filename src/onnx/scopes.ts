@@ -7,6 +7,7 @@
  */
 
 import { FormatError } from "../errors.ts";
+import { FreshNames } from "./fresh_names.ts";
 import type { TensorView } from "./tensor_view.ts";
 import type { FunctionView, GraphView, ModelView, NodeView } from "./view.ts";
 
@@ -73,8 +74,8 @@ export interface Scopes {
   readonly main: Scope;
   /** The main graph first, each graph before its subgraphs, functions last. */
   readonly all: readonly Scope[];
-  /** Every name of a value anywhere, so that a new one meets none. */
-  readonly names: Set<string>;
+  /** The names of values anywhere, so that a new one meets none. */
+  readonly names: FreshNames;
 }
 
 /** The name to call a node in messages and keys. */
@@ -232,13 +233,5 @@ export function findScopes(model: ModelView): Scopes {
       });
     }
   }
-  return { main, all, names };
-}
-
-/** A name that no value has yet, which is then taken. */
-export function freshName({ names }: Scopes, wanted: string): string {
-  let name = wanted;
-  for (let i = 1; names.has(name); i++) name = `${wanted}_${i}`;
-  names.add(name);
-  return name;
+  return { main, all, names: new FreshNames(names) };
 }

@@ -189,7 +189,7 @@ function filled(
   notice: Notice,
 ): OpenModel {
   const edits = new Edits(open.view.bytes);
-  const scopes = { ...open.scopes, names: new Set(open.scopes.names) };
+  const scopes = { ...open.scopes, names: open.scopes.names.copy() };
   const nodes = findNamed(
     open.nodes,
     statistics.map(([name]) => name),

@@ -27,7 +27,7 @@ import { DataType, writeValueInfo } from "./model.ts";
 import type { OpenModel } from "./open.ts";
 import { raiseOpset, reasonNotToRaise } from "./raise_opset.ts";
 import { GraphField, ValueField } from "./schema_fields.ts";
-import { freshName, type Scopes } from "./scopes.ts";
+import type { Scopes } from "./scopes.ts";
 import {
   DEFAULT_OPSET,
   IS_TEST_REMOVAL_OPSET,
@@ -154,7 +154,7 @@ function trainingOutputs(
     );
   }
   return extra.map((what, i) =>
-    node.outputs[i + 1] || freshName(scopes, `${name}/${what}`)
+    node.outputs[i + 1] || scopes.names.take(`${name}/${what}`)
   );
 }
 
@@ -230,7 +230,7 @@ export function modelToTraining(
     );
   }
   const edits = new Edits(open.view.bytes);
-  const scopes = { ...open.scopes, names: new Set(open.scopes.names) };
+  const scopes = { ...open.scopes, names: open.scopes.names.copy() };
   const train = new Set(nodesToTrain(open, only, notice));
   const old = open.scopes.main.opset;
   const opset = trainingOpset(open, train, wanted, notice);

@@ -12,7 +12,7 @@ import { elementTypeOf } from "./element_types.ts";
 import { type NodeProto, writeTensor } from "./model.ts";
 import { insertNodeBefore, rewireInput } from "./node_edits.ts";
 import { GraphField, TensorField } from "./schema_fields.ts";
-import { freshName, type Scope, type Scopes, type Value } from "./scopes.ts";
+import type { Scope, Scopes, Value } from "./scopes.ts";
 import { constant as tensorProto } from "./step.ts";
 import type { TensorView } from "./tensor_view.ts";
 import { CONSTANT_IR_VERSION } from "./versions.ts";
@@ -160,7 +160,7 @@ export function addConstant(
     "scope" | "node" | "name" | "tensor"
   >,
 ): string {
-  const name = freshName(scopes, wanted);
+  const name = scopes.names.take(wanted);
   const { body } = scope;
   if (body.kind === "graph" && model.irVersion >= CONSTANT_IR_VERSION) {
     edits.append(

@@ -60,7 +60,7 @@ export function foldNodes(open: OpenModel): FoldResult {
   const plan = planFolds(open);
   const edits = new Edits(open.view.bytes);
   // Names that this writing takes are free for the next.
-  const scopes = { ...open.scopes, names: new Set(open.scopes.names) };
+  const scopes = { ...open.scopes, names: open.scopes.names.copy() };
   const copied = writeFolds(edits, { ...open, scopes }, plan);
   const folded = open.nodes.flatMap(({ node, name }): FoldedNode[] => {
     const fold = plan.folds.get(node);

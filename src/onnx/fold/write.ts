@@ -11,7 +11,6 @@ import type { Edits } from "../edit.ts";
 import { ROLES } from "../find.ts";
 import type { FloatConstant } from "../constants.ts";
 import { annotatedValues } from "./annotations.ts";
-import { FreshNames } from "./fresh_names.ts";
 import { WEIGHT } from "./linear.ts";
 import type { FoldPlan } from "./plan.ts";
 import type { Target, Weights } from "./target.ts";
@@ -38,7 +37,6 @@ import {
 interface Writing {
   readonly edits: Edits;
   readonly open: OpenModel;
-  readonly fresh: FreshNames;
   /** Constants that keep their shape. */
   readonly writes: ConstantWrite[];
   /** Constants that lost a reader. */
@@ -60,7 +58,7 @@ function writeInput(
   const { edits, open, writes, loose, released } = writing;
   if (hasBits(old.tensor, tensor)) return;
   const { constant } = old;
-  const name = writing.fresh.reserve(
+  const name = open.scopes.names.reserve(
     `${nodeName(node)}/${position === WEIGHT ? "weight" : "bias"}`,
   );
   if (old.tensor.data.length === tensor.data.length) {
@@ -92,7 +90,7 @@ function addInput(
   const name = addConstant(edits, open.view, open.scopes, {
     scope,
     node,
-    name: writing.fresh.reserve(`${nodeName(node)}/bias`),
+    name: open.scopes.names.reserve(`${nodeName(node)}/bias`),
     tensor,
   });
   // Only the last input can be missing.
@@ -101,22 +99,22 @@ function addInput(
 
 /** Adds a constant to the output of a node, by an Add right behind it. */
 function addBehind(
-  { edits, open, fresh, names }: Writing,
+  { edits, open, names }: Writing,
   scope: Scope,
   node: NodeView,
   tensor: Tensor,
 ): void {
   const { scopes, view } = open;
   const output = names.get(node) ?? node.outputs[0]!;
-  const sum = fresh.take(`${nodeName(node)}/product`);
+  const sum = scopes.names.take(`${nodeName(node)}/product`);
   const bias = addConstant(edits, view, scopes, {
     scope,
     node,
-    name: fresh.reserve(`${nodeName(node)}/bias`),
+    name: scopes.names.reserve(`${nodeName(node)}/bias`),
     tensor,
   });
   insertNodeBehind(edits, scope, node, {
-    name: fresh.take(`${nodeName(node)}/Add`),
+    name: scopes.names.take(`${nodeName(node)}/Add`),
     opType: "Add",
     input: [sum, bias],
     output: [output],
@@ -165,7 +163,6 @@ export function writeFolds(
   const writing: Writing = {
     edits,
     open,
-    fresh: new FreshNames(open.scopes.names),
     writes: [],
     loose: [],
     released: new Released(annotatedValues(open)),

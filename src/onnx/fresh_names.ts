@@ -14,11 +14,20 @@ export class FreshNames {
   /**
    * Begins with the names of a model.
    *
-   * @param taken The names that are taken; {@linkcode FreshNames.take} adds to
-   * them.
+   * @param taken The names that are taken.
    */
-  constructor(taken: Set<string>) {
-    this.#taken = taken;
+  constructor(taken: Iterable<string>) {
+    this.#taken = new Set(taken);
+  }
+
+  /** Others that begin with the names that are taken now. */
+  copy(): FreshNames {
+    return new FreshNames(this.#taken);
+  }
+
+  /** Whether a value has the name. */
+  has(name: string): boolean {
+    return this.#taken.has(name);
   }
 
   /** A name for a value, should the model turn out to need it. */
@@ -34,9 +43,10 @@ export class FreshNames {
     return name;
   }
 
-  /** A name for a value that the model gets. */
+  /** A name for a value that the model gets: a reserved one, or a new one. */
   take(wanted: string): string {
-    const name = this.reserve(wanted);
+    const name = this.#reserved.has(wanted) ? wanted : this.reserve(wanted);
+    this.#reserved.delete(name);
     this.#taken.add(name);
     return name;
   }
