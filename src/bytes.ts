@@ -1,8 +1,15 @@
 /**
- * Bytes that come in pieces.
+ * Bytes: in pieces, and in the order that machines have them.
  *
  * @module
  */
+
+/**
+ * Whether this machine stores the least significant byte first; all known
+ * runtimes do.
+ */
+export const HOST_IS_LITTLE_ENDIAN: boolean =
+  /* @__PURE__ */ (() => new Uint8Array(Uint16Array.of(1).buffer)[0] === 1)();
 
 /** How many bytes pieces have together. */
 export function totalLength(parts: readonly Uint8Array[]): number {

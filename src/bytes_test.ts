@@ -1,5 +1,5 @@
 import { assertEquals, assertNotStrictEquals } from "@std/assert";
-import { joinBytes, totalLength } from "./bytes.ts";
+import { HOST_IS_LITTLE_ENDIAN, joinBytes, totalLength } from "./bytes.ts";
 
 Deno.test("joinBytes copies pieces in order, views and empty ones too", () => {
   const file = Uint8Array.of(1, 2, 3, 4, 5, 6);
@@ -21,4 +21,9 @@ Deno.test("joinBytes gives an array of its own", () => {
   part[0] = 7;
   assertEquals(bytes, Uint8Array.of(1, 2));
   assertEquals(bytes.buffer.byteLength, 2);
+});
+
+Deno.test("the order of bytes is that of the machine", () => {
+  const view = new DataView(Float32Array.of(1.5).buffer);
+  assertEquals(view.getFloat32(0, HOST_IS_LITTLE_ENDIAN), 1.5);
 });

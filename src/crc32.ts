@@ -7,7 +7,7 @@
 /** The polynomial of IEEE 802.3, as in zip, gzip and PNG, bits reversed. */
 const POLYNOMIAL = 0xedb88320;
 
-const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+const TABLE = /* @__PURE__ */ Uint32Array.from({ length: 256 }, (_, byte) => {
   let remainder = byte;
   for (let bit = 0; bit < 8; bit++) {
     remainder = (remainder >>> 1) ^ (remainder & 1 ? POLYNOMIAL : 0);

@@ -138,7 +138,7 @@ function listedVariables(
 }
 
 /** The order in which Keras lists a BatchNormalization's variables. */
-const ORDER: readonly string[] = weightNames({
+const ORDER: readonly string[] = /* @__PURE__ */ weightNames({
   scale: true,
   center: true,
   renorm: true,

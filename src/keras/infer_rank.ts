@@ -41,7 +41,7 @@ function perDimension(stem: string, counts: readonly number[]): string[] {
 const ALL = [1, 2, 3];
 
 /** Layers with one input, of whose rank their output is. */
-const SAME: readonly string[] = [
+const sameRank = (): string[] => [
   ...CLASS_NAMES,
   ...["LayerNormalization", "GroupNormalization", "UnitNormalization"],
   ...["Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "ThresholdedReLU"],
@@ -63,20 +63,23 @@ const SAME: readonly string[] = [
   ...perDimension("UpSampling", ALL),
 ];
 
-const RULES: ReadonlyMap<string, RankRule> = new Map<string, RankRule>([
-  ...SAME.map((name) => [name, same] as const),
-  ["Flatten", () => 2],
-  ["Reshape", withBatch("target_shape")],
-  ["Permute", withBatch("dims")],
-  ["RepeatVector", () => 3],
-  ["Embedding", (_config, input) => input + 1],
-  ...ALL.flatMap((count) =>
-    [`GlobalMaxPooling${count}D`, `GlobalAveragePooling${count}D`]
-      .map((name) => [name, globalPooling] as const)
-  ),
-  ...["SimpleRNN", "LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU"]
-    .map((name) => [name, recurrent] as const),
-]);
+// Marked pure, so that bundlers leave it out where nothing is loaded.
+const RULES: ReadonlyMap<string, RankRule> =
+  /* @__PURE__ */ (() =>
+    new Map<string, RankRule>([
+      ...sameRank().map((name) => [name, same] as const),
+      ["Flatten", () => 2],
+      ["Reshape", withBatch("target_shape")],
+      ["Permute", withBatch("dims")],
+      ["RepeatVector", () => 3],
+      ["Embedding", (_config, input) => input + 1],
+      ...ALL.flatMap((count) =>
+        [`GlobalMaxPooling${count}D`, `GlobalAveragePooling${count}D`]
+          .map((name) => [name, globalPooling] as const)
+      ),
+      ...["SimpleRNN", "LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU"]
+        .map((name) => [name, recurrent] as const),
+    ]))();
 
 /** Layers of several inputs, which have their output's rank if they have the same. */
 const MERGES: ReadonlySet<string> = new Set([

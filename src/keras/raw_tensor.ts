@@ -4,6 +4,7 @@
  * @module
  */
 
+import { HOST_IS_LITTLE_ENDIAN } from "../bytes.ts";
 import { byteView, type ElementType, type TensorData } from "../tensor.ts";
 
 /** An element type of ours with the size of an element. */
@@ -27,9 +28,6 @@ export function rawType(name: string): RawType | undefined {
     : undefined;
 }
 
-/** Whether this machine stores the least significant byte first; all known runtimes do. */
-const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
-
 /** Reverses the bytes of every element, in place. */
 export function swapBytes(bytes: Uint8Array, size: number): void {
   for (let start = 0; start + size <= bytes.length; start += size) {
@@ -45,7 +43,7 @@ export function fromLittleEndian(
   { type, bytes: size }: RawType,
   bytes: Uint8Array<ArrayBuffer>,
 ): TensorData {
-  if (!LITTLE_ENDIAN) swapBytes(bytes, size);
+  if (!HOST_IS_LITTLE_ENDIAN) swapBytes(bytes, size);
   const length = bytes.length / size;
   if (type === "float32") return new Float32Array(bytes.buffer, 0, length);
   if (type === "float64") return new Float64Array(bytes.buffer, 0, length);
@@ -57,7 +55,7 @@ export function littleEndianBytes(
   { type, data }: { type: ElementType; data: TensorData },
 ): Uint8Array {
   const bytes = byteView(data);
-  if (LITTLE_ENDIAN) return bytes;
+  if (HOST_IS_LITTLE_ENDIAN) return bytes;
   const swapped = bytes.slice();
   swapBytes(swapped, RAW_TYPES[type].bytes);
   return swapped;

@@ -272,16 +272,20 @@ const inTfjs: Replacer = async (files, variables) => {
   return changed;
 };
 
-/** All formats whose variables can be replaced; a new one is one line here. */
+/**
+ * All formats whose variables can be replaced; a new one is one line here, with
+ * its call marked pure, so that bundlers leave out all of it where nothing is
+ * replaced.
+ */
 export const REPLACERS: Readonly<Partial<Record<KerasFormat, Replacer>>> = {
-  h5: ofFile(inHdf5),
-  "h5-weights": ofFile(inHdf5),
-  keras: ofFile(inArchive),
-  "weights.h5": ofFile(inHdf5),
+  h5: /* @__PURE__ */ ofFile(inHdf5),
+  "h5-weights": /* @__PURE__ */ ofFile(inHdf5),
+  keras: /* @__PURE__ */ ofFile(inArchive),
+  "weights.h5": /* @__PURE__ */ ofFile(inHdf5),
   "weights.json": inShards,
   "tfjs-layers": inTfjs,
   "tfjs-graph": inTfjs,
-  npz: ofFile(inNpz),
-  npy: ofFile(inRows),
-  safetensors: ofFile(inSafetensors),
+  npz: /* @__PURE__ */ ofFile(inNpz),
+  npy: /* @__PURE__ */ ofFile(inRows),
+  safetensors: /* @__PURE__ */ ofFile(inSafetensors),
 };

@@ -32,7 +32,7 @@ export interface TrackedObject {
 const MAX_DEPTH = 64;
 
 /** What a BatchNormalization calls its variables. */
-const ROLES: readonly string[] = weightNames({
+const ROLES: readonly string[] = /* @__PURE__ */ weightNames({
   scale: true,
   center: true,
   renorm: true,
@@ -55,7 +55,7 @@ const NOT_LAYERS = [
 const KERAS_3_LISTS = ["_operations", "_layers"];
 /** Where Keras 3's Sequential has its layers. */
 const FUNCTIONAL = "_functional";
-const KERAS_3 = [...KERAS_3_LISTS, FUNCTIONAL];
+const KERAS_3 = /* @__PURE__ */ KERAS_3_LISTS.concat(FUNCTIONAL);
 /** A layer of a Keras 2 model. */
 const PLACE = /^layer-(\d+)$/;
 /** The key of the list that `match_objects.ts` looks for. */

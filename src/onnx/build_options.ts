@@ -7,7 +7,7 @@
 import { OptionError, ShapeError, UnsupportedError } from "../errors.ts";
 import { unknownOption } from "../known_options.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
-import { TRAINING_NAMES } from "./training_graph/variables.ts";
+import { trainingNames } from "./training_graph/variables.ts";
 import {
   BFLOAT16_OPSET,
   DEFAULT_OPSET,
@@ -236,7 +236,7 @@ export function checkOptions(
   const irVersion = checkOpset(layer, opset);
   checkValueNames(layer, { inputName, outputName });
   const taken = training
-    ? TRAINING_NAMES.find((name) => name === inputName || name === outputName)
+    ? trainingNames().find((name) => name === inputName || name === outputName)
     : undefined;
   if (taken !== undefined) {
     throw fail(

@@ -72,8 +72,13 @@ const TYPES: readonly ElementTypeInfo[] = [
   { name: "bfloat16", code: 16, Data: Uint16Array, typedField: "int32Data" },
 ];
 
-const BY_CODE = new Map(TYPES.map((type) => [type.code, type]));
-const BY_NAME = new Map(TYPES.map((type) => [type.name, type]));
+// Marked pure, so that bundlers leave them out where nothing asks for them.
+const BY_CODE = /* @__PURE__ */ new Map(
+  /* @__PURE__ */ TYPES.map((type) => [type.code, type]),
+);
+const BY_NAME = /* @__PURE__ */ new Map(
+  /* @__PURE__ */ TYPES.map((type) => [type.name, type]),
+);
 
 /** The type with a `TensorProto.DataType`; undefined if it is not one of ours. */
 export function elementTypeOf(code: number): ElementTypeInfo | undefined {

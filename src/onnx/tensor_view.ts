@@ -7,6 +7,7 @@
  * @module
  */
 
+import { HOST_IS_LITTLE_ENDIAN } from "../bytes.ts";
 import { EvenkeelError, FormatError, UnsupportedError } from "../errors.ts";
 import {
   type ElementTypeInfo,
@@ -220,14 +221,12 @@ function readTyped(
   return data;
 }
 
-const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
-
 /** The bytes as elements, in memory of their own. */
 function fromBytes(bytes: Uint8Array, { Data }: ElementTypeInfo): OnnxData {
   // Not slice, which does not copy a Buffer of Node's.
   const copy = new Uint8Array(bytes);
   const size = Data.BYTES_PER_ELEMENT;
-  if (!LITTLE_ENDIAN && size > 1) {
+  if (!HOST_IS_LITTLE_ENDIAN && size > 1) {
     for (let at = 0; at < copy.length; at += size) {
       copy.subarray(at, at + size).reverse();
     }

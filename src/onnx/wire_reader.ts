@@ -31,7 +31,10 @@ export const WireType = {
 export const DEEPEST = 100;
 
 // A name may begin with U+FEFF, which is no mark here.
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const decoder = /* @__PURE__ */ new TextDecoder("utf-8", {
+  fatal: true,
+  ignoreBOM: true,
+});
 
 function fail(at: number, problem: string): never {
   throw new FormatError(

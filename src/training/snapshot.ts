@@ -51,7 +51,10 @@ export interface Snapshot {
 export const FORMAT_VERSION = 1;
 
 const FORMAT = "evenkeel-training-state";
-const MAGIC = new TextEncoder().encode("EVKSTATE");
+const MAGIC = /* @__PURE__ */ Array.from(
+  "EVKSTATE",
+  (character) => character.charCodeAt(0),
+);
 const VERSION_AT = 8;
 const CHECKSUM_AT = 12;
 const LENGTH_AT = 16;

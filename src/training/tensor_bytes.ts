@@ -4,6 +4,7 @@
  * @module
  */
 
+import { HOST_IS_LITTLE_ENDIAN } from "../bytes.ts";
 import { FormatError } from "../errors.ts";
 import { isObject, type JsonObject } from "../layer/keras_object.ts";
 import {
@@ -63,8 +64,6 @@ export function byteLength({ type, dims }: Description): number {
   }
 }
 
-const HOST_IS_LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
-
 /**
  * Turns the bytes of a machine's elements into little-endian ones, or back, in
  * place: each element's bytes around, if the machine is a big-endian one.
@@ -76,7 +75,7 @@ const HOST_IS_LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 export function swapToLittle(
   bytes: Uint8Array,
   size: number,
-  hostIsLittle: boolean = HOST_IS_LITTLE,
+  hostIsLittle: boolean = HOST_IS_LITTLE_ENDIAN,
 ): void {
   if (hostIsLittle) return;
   for (let i = 0; i < bytes.length; i += size) {

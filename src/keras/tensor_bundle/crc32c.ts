@@ -8,7 +8,7 @@
 const POLYNOMIAL = 0x82f63b78;
 
 /** What each byte contributes. */
-const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+const TABLE = /* @__PURE__ */ Uint32Array.from({ length: 256 }, (_, byte) => {
   let crc = byte;
   for (let bit = 0; bit < 8; bit++) {
     crc = (crc >>> 1) ^ (crc & 1 ? POLYNOMIAL : 0);

@@ -41,12 +41,14 @@ const OUTPUTS: Readonly<Partial<Record<WeightName, string>>> = {
 };
 
 /** Every name of a training graph that a caller cannot choose. */
-export const TRAINING_NAMES: readonly string[] = [
-  ...Object.values(OUTPUTS),
-  "mask",
-  "adjustment_scale",
-  "adjustment_bias",
-];
+export function trainingNames(): string[] {
+  return [
+    ...Object.values(OUTPUTS),
+    "mask",
+    "adjustment_scale",
+    "adjustment_bias",
+  ];
+}
 
 /** The variables of a built layer, in Keras' order. */
 export function graphVariables(
