@@ -39,14 +39,30 @@ function node(
   return { op, in: inputs.split(" "), out: [out], attributes };
 }
 
+/** Nodes, and a BatchNormalization `y` right behind the last. */
+function behind(
+  nodes: readonly NodeSpec[],
+  channels: number,
+): Pick<Case, "nodes" | "bn"> {
+  const [output] = nodes.at(-1)!.out;
+  return { nodes: [...nodes, bnNode(output!, "y")], bn: { y: channels } };
+}
+
+/** Nodes, and a BatchNormalization `b` of the input before the first. */
+function ahead(
+  nodes: readonly NodeSpec[],
+  channels: number,
+): Pick<Case, "nodes" | "bn"> {
+  return { nodes: [bnNode("x", "b"), ...nodes], bn: { b: channels } };
+}
+
 const image = ["n", 4, 6, 5] as const;
 
 const CASES: readonly Case[] = [
   {
     title: "Conv without bias gets one",
-    nodes: [node("Conv", "x w", "c"), bnNode("c", "y")],
+    ...behind([node("Conv", "x w", "c")], 3),
     constants: { w: [3, 4, 3, 3] },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 4, 3],
     folded: ["Conv before 0"],
@@ -54,17 +70,13 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Conv with bias, groups, strides, dilations, padding",
-    nodes: [
-      node("Conv", "x w b", "c", {
-        group: 2,
-        strides: [2, 1],
-        dilations: [1, 2],
-        pads: [1, 0, 1, 2],
-      }),
-      bnNode("c", "y"),
-    ],
+    ...behind([node("Conv", "x w b", "c", {
+      group: 2,
+      strides: [2, 1],
+      dilations: [1, 2],
+      pads: [1, 0, 1, 2],
+    })], 6),
     constants: { w: [6, 2, 3, 2], b: [6] },
-    bn: { y: 6 },
     x: image,
     y: ["n", 6, 3, 5],
     folded: ["Conv before 0"],
@@ -72,9 +84,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Conv of rank 3",
-    nodes: [node("Conv", "x w b", "c"), bnNode("c", "y")],
+    ...behind([node("Conv", "x w b", "c")], 3),
     constants: { w: [3, 4, 2], b: [3] },
-    bn: { y: 3 },
     x: ["n", 4, 7],
     y: ["n", 3, 6],
     folded: ["Conv before 0"],
@@ -82,9 +93,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Conv of rank 5",
-    nodes: [node("Conv", "x w", "c"), bnNode("c", "y")],
+    ...behind([node("Conv", "x w", "c")], 3),
     constants: { w: [3, 2, 2, 1, 2] },
-    bn: { y: 3 },
     x: ["n", 2, 3, 3, 3],
     y: ["n", 3, 2, 3, 2],
     folded: ["Conv before 0"],
@@ -92,12 +102,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Conv whose bias is left out by an empty name",
-    nodes: [
-      { op: "Conv", in: ["x", "w", ""], out: ["c"] },
-      bnNode("c", "y"),
-    ],
+    ...behind([{ op: "Conv", in: ["x", "w", ""], out: ["c"] }], 3),
     constants: { w: [3, 4, 1, 1] },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 6, 5],
     folded: ["Conv before 0"],
@@ -105,12 +111,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "ConvTranspose",
-    nodes: [
-      node("ConvTranspose", "x w b", "c", { strides: [2, 2] }),
-      bnNode("c", "y"),
-    ],
+    ...behind([node("ConvTranspose", "x w b", "c", { strides: [2, 2] })], 3),
     constants: { w: [4, 3, 2, 3], b: [3] },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 12, 11],
     folded: ["ConvTranspose before 0"],
@@ -118,12 +120,10 @@ const CASES: readonly Case[] = [
   },
   {
     title: "ConvTranspose with groups, without bias",
-    nodes: [
+    ...behind([
       node("ConvTranspose", "x w", "c", { group: 2, pads: [0, 1, 0, 1] }),
-      bnNode("c", "y"),
-    ],
+    ], 6),
     constants: { w: [4, 3, 2, 3] },
-    bn: { y: 6 },
     x: image,
     y: ["n", 6, 7, 5],
     folded: ["ConvTranspose before 0"],
@@ -131,9 +131,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Gemm",
-    nodes: [node("Gemm", "x w b", "c"), bnNode("c", "y")],
+    ...behind([node("Gemm", "x w b", "c")], 3),
     constants: { w: [5, 3], b: [3] },
-    bn: { y: 3 },
     x: ["n", 5],
     y: ["n", 3],
     folded: ["Gemm before 0"],
@@ -141,12 +140,10 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Gemm with all attributes and a bias for all",
-    nodes: [
+    ...behind([
       node("Gemm", "x w b", "c", { alpha: 0.3, beta: 2.7, transB: 1 }),
-      bnNode("c", "y"),
-    ],
+    ], 3),
     constants: { w: [3, 5], b: [1] },
-    bn: { y: 3 },
     x: ["n", 5],
     y: ["n", 3],
     folded: ["Gemm before 0"],
@@ -154,12 +151,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Gemm with transA and a bias per row",
-    nodes: [
-      node("Gemm", "x w b", "c", { transA: 1, beta: 0.7 }),
-      bnNode("c", "y"),
-    ],
+    ...behind([node("Gemm", "x w b", "c", { transA: 1, beta: 0.7 })], 3),
     constants: { w: [5, 3], b: [4, 1] },
-    bn: { y: 3 },
     x: [5, 4],
     y: [4, 3],
     folded: ["Gemm before 0"],
@@ -167,9 +160,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Gemm without bias",
-    nodes: [node("Gemm", "x w", "c", { alpha: 2, beta: 3 }), bnNode("c", "y")],
+    ...behind([node("Gemm", "x w", "c", { alpha: 2, beta: 3 })], 3),
     constants: { w: [5, 3] },
-    bn: { y: 3 },
     x: ["n", 5],
     y: ["n", 3],
     folded: ["Gemm before 0"],
@@ -177,13 +169,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "MatMul and Add",
-    nodes: [
-      node("MatMul", "x w", "m"),
-      node("Add", "b m", "c"),
-      bnNode("c", "y"),
-    ],
+    ...behind([node("MatMul", "x w", "m"), node("Add", "b m", "c")], 3),
     constants: { w: [5, 3], b: [3] },
-    bn: { y: 3 },
     x: ["n", 5],
     y: ["n", 3],
     folded: ["MatMul before 1"],
@@ -191,9 +178,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "MatMul alone gets an Add",
-    nodes: [node("MatMul", "x w", "m"), bnNode("m", "y")],
+    ...behind([node("MatMul", "x w", "m")], 3),
     constants: { w: [5, 3] },
-    bn: { y: 3 },
     x: ["n", 5],
     y: ["n", 3],
     folded: ["MatMul before 0"],
@@ -217,9 +203,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "MatMul of rank 3 with as many rows as channels",
-    nodes: [node("MatMul", "x w", "m"), bnNode("m", "y")],
+    ...behind([node("MatMul", "x w", "m")], 3),
     constants: { w: [5, 3] },
-    bn: { y: 3 },
     x: ["n", 3, 5],
     y: ["n", 3, 3],
     kept: /axis 1, where the channels of MatMul "n_m" are axis 2/,
@@ -227,9 +212,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "MatMul with a constant on its left",
-    nodes: [node("MatMul", "w x", "m"), bnNode("m", "y")],
+    ...behind([node("MatMul", "w x", "m")], 3),
     constants: { w: [4, 5] },
-    bn: { y: 3 },
     x: [5, 3],
     y: [4, 3],
     kept: /MatMul "n_m" has no constant weight: the graph input "x"/,
@@ -237,14 +221,12 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Conv and Add, through Identity",
-    nodes: [
+    ...behind([
       node("Conv", "x w", "c"),
       node("Identity", "c", "i"),
       node("Add", "i b", "a"),
-      bnNode("a", "y"),
-    ],
+    ], 3),
     constants: { w: [3, 4, 3, 3], b: [1, 3, 1, 1] },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 4, 3],
     folded: ["Conv before 2"],
@@ -252,13 +234,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Conv and Add of a value per place",
-    nodes: [
-      node("Conv", "x w b", "c"),
-      node("Add", "c s", "a"),
-      bnNode("a", "y"),
-    ],
+    ...behind([node("Conv", "x w b", "c"), node("Add", "c s", "a")], 3),
     constants: { w: [3, 4, 3, 3], b: [3], s: [4, 3] },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 4, 3],
     folded: ["Conv before 1"],
@@ -266,13 +243,11 @@ const CASES: readonly Case[] = [
   },
   {
     title: "channels last and back: the BatchNormalization's axis is another",
-    nodes: [
+    ...behind([
       node("Conv", "x w", "c"),
       node("Transpose", "c", "t", { perm: [0, 2, 3, 1] }),
-      bnNode("t", "y"),
-    ],
+    ], 3),
     constants: { w: [3, 4, 4, 3] },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 3, 3],
     kept: /channels of Conv "n_c" are axis 3/,
@@ -280,14 +255,12 @@ const CASES: readonly Case[] = [
   },
   {
     title: "channels last and back again",
-    nodes: [
+    ...behind([
       node("Conv", "x w", "c"),
       node("Transpose", "c", "t", { perm: [0, 2, 3, 1] }),
       node("Transpose", "t", "s", { perm: [0, 3, 2, 1] }),
-      bnNode("s", "y"),
-    ],
+    ], 3),
     constants: { w: [3, 4, 3, 3] },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 3, 4],
     folded: ["Conv before 2"],
@@ -295,13 +268,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Transpose without perm",
-    nodes: [
-      node("Conv", "x w", "c"),
-      node("Transpose", "c", "t"),
-      bnNode("t", "y"),
-    ],
+    ...behind([node("Conv", "x w", "c"), node("Transpose", "c", "t")], 3),
     constants: { w: [3, 4, 2] },
-    bn: { y: 3 },
     x: ["n", 4, 6],
     y: [5, 3, "n"],
     folded: ["Conv before 1"],
@@ -309,13 +277,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Reshape that merges places, all else unknown",
-    nodes: [
-      node("Conv", "x w", "c"),
-      node("Reshape", "c shape", "r"),
-      bnNode("r", "y"),
-    ],
+    ...behind([node("Conv", "x w", "c"), node("Reshape", "c shape", "r")], 3),
     constants: { w: [3, 4, 3, 3], shape: { ints: [0, 3, -1] } },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 12],
     folded: ["Conv before 1"],
@@ -323,13 +286,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Reshape with an inferred batch needs the places",
-    nodes: [
-      node("Conv", "x w", "c"),
-      node("Reshape", "c shape", "r"),
-      bnNode("r", "y"),
-    ],
+    ...behind([node("Conv", "x w", "c"), node("Reshape", "c shape", "r")], 3),
     constants: { w: [3, 4, 3, 3], shape: { ints: [-1, 3, 12] } },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 12],
     kept: /Reshape "n_r" does not keep the channels/,
@@ -337,13 +295,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Reshape with an inferred batch, the places declared",
-    nodes: [
-      node("Conv", "x w", "c"),
-      node("Reshape", "c shape", "r"),
-      bnNode("r", "y"),
-    ],
+    ...behind([node("Conv", "x w", "c"), node("Reshape", "c shape", "r")], 3),
     constants: { w: [3, 4, 3, 3], shape: { ints: [-1, 3, 12] } },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 12],
     rest: { valueInfo: { c: ["n", 3, 4, 3] } },
@@ -352,13 +305,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Reshape that mixes channels and places",
-    nodes: [
-      node("Conv", "x w", "c"),
-      node("Reshape", "c shape", "r"),
-      bnNode("r", "y"),
-    ],
+    ...behind([node("Conv", "x w", "c"), node("Reshape", "c shape", "r")], 12),
     constants: { w: [3, 4, 3, 3], shape: { ints: [0, -1, 3] } },
-    bn: { y: 12 },
     x: image,
     y: ["n", 12, 3],
     kept: /Reshape "n_r" does not keep the channels/,
@@ -366,13 +314,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Flatten of single places",
-    nodes: [
-      node("Conv", "x w", "c"),
-      node("Flatten", "c", "f"),
-      bnNode("f", "y"),
-    ],
+    ...behind([node("Conv", "x w", "c"), node("Flatten", "c", "f")], 3),
     constants: { w: [3, 4, 6, 5] },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3],
     rest: { valueInfo: { c: ["n", 3, 1, 1] } },
@@ -381,13 +324,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Flatten of several places",
-    nodes: [
-      node("Conv", "x w", "c"),
-      node("Flatten", "c", "f"),
-      bnNode("f", "y"),
-    ],
+    ...behind([node("Conv", "x w", "c"), node("Flatten", "c", "f")], 36),
     constants: { w: [3, 4, 3, 3] },
-    bn: { y: 36 },
     x: image,
     y: ["n", 36],
     rest: { valueInfo: { c: ["n", 3, 4, 3] } },
@@ -396,14 +334,12 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Conv1D of tf2onnx: Unsqueeze, Conv, Squeeze",
-    nodes: [
+    ...behind([
       node("Unsqueeze", "x two", "u"),
       node("Conv", "u w", "c"),
       node("Squeeze", "c two", "s"),
-      bnNode("s", "y"),
-    ],
+    ], 3),
     constants: { w: [3, 4, 1, 2], two: { ints: [2] } },
-    bn: { y: 3 },
     x: ["n", 4, 6],
     y: ["n", 3, 5],
     folded: ["Conv before 1"],
@@ -442,12 +378,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "folded down into a Conv without padding, groups",
-    nodes: [
-      bnNode("x", "b"),
-      node("Conv", "b w", "y", { group: 2, strides: [2, 2] }),
-    ],
+    ...ahead([node("Conv", "b w", "y", { group: 2, strides: [2, 2] })], 4),
     constants: { w: [6, 2, 3, 3] },
-    bn: { b: 4 },
     x: image,
     y: ["n", 6, 2, 2],
     folded: ["Conv after 0"],
@@ -456,14 +388,12 @@ const CASES: readonly Case[] = [
   {
     title:
       "folded down into a Conv with auto_pad VALID, through Identity and Transpose",
-    nodes: [
-      bnNode("x", "b"),
+    ...ahead([
       node("Identity", "b", "i"),
       node("Transpose", "i", "t", { perm: [0, 1, 3, 2] }),
       node("Conv", "t w v", "y", { auto_pad: "VALID" }),
-    ],
+    ], 4),
     constants: { w: [6, 4, 3, 3], v: [6] },
-    bn: { b: 4 },
     x: image,
     y: ["n", 6, 3, 4],
     folded: ["Conv after 2"],
@@ -471,12 +401,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "folded down into a Conv with padding",
-    nodes: [
-      bnNode("x", "b"),
-      node("Conv", "b w", "y", { pads: [0, 1, 0, 1] }),
-    ],
+    ...ahead([node("Conv", "b w", "y", { pads: [0, 1, 0, 1] })], 4),
     constants: { w: [6, 4, 3, 3] },
-    bn: { b: 4 },
     x: image,
     y: ["n", 6, 4, 5],
     kept: /Conv pads with zeros/,
@@ -484,12 +410,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "folded down into a Conv with auto_pad SAME_UPPER",
-    nodes: [
-      bnNode("x", "b"),
-      node("Conv", "b w", "y", { auto_pad: "SAME_UPPER" }),
-    ],
+    ...ahead([node("Conv", "b w", "y", { auto_pad: "SAME_UPPER" })], 4),
     constants: { w: [6, 4, 3, 3] },
-    bn: { b: 4 },
     x: image,
     y: ["n", 6, 6, 5],
     kept: /Conv pads with zeros/,
@@ -498,12 +420,10 @@ const CASES: readonly Case[] = [
   {
     title:
       "folded down into a Conv with auto_pad SAME_LOWER that has nothing to pad",
-    nodes: [
-      bnNode("x", "b"),
+    ...ahead([
       node("Conv", "b w", "y", { auto_pad: "SAME_LOWER", strides: [2, 2] }),
-    ],
+    ], 4),
     constants: { w: [6, 4, 1, 1] },
-    bn: { b: 4 },
     x: image,
     y: ["n", 6, 3, 3],
     folded: ["Conv after 0"],
@@ -511,12 +431,11 @@ const CASES: readonly Case[] = [
   },
   {
     title: "folded down into a Gemm, all attributes",
-    nodes: [
-      bnNode("x", "b"),
-      node("Gemm", "b w c", "y", { alpha: 0.3, beta: 1.7, transB: 1 }),
-    ],
+    ...ahead(
+      [node("Gemm", "b w c", "y", { alpha: 0.3, beta: 1.7, transB: 1 })],
+      5,
+    ),
     constants: { w: [3, 5], c: [1, 3] },
-    bn: { b: 5 },
     x: ["n", 5],
     y: ["n", 3],
     folded: ["Gemm after 0"],
@@ -524,9 +443,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "folded down into a Gemm that sums over the batch",
-    nodes: [bnNode("x", "b"), node("Gemm", "b w", "y", { transA: 1 })],
+    ...ahead([node("Gemm", "b w", "y", { transA: 1 })], 5),
     constants: { w: [4, 3] },
-    bn: { b: 5 },
     x: [4, 5],
     y: [5, 3],
     kept: /axis 1, where the channels of Gemm "n_y" are axis 0/,
@@ -534,9 +452,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "folded down into MatMul, which gets an Add",
-    nodes: [bnNode("x", "b"), node("MatMul", "b w", "y")],
+    ...ahead([node("MatMul", "b w", "y")], 5),
     constants: { w: [5, 3] },
-    bn: { b: 5 },
     x: ["n", 5],
     y: ["n", 3],
     folded: ["MatMul after 0"],
@@ -544,13 +461,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "folded down into a Gemm, through Flatten of places",
-    nodes: [
-      bnNode("x", "b"),
-      node("Flatten", "b", "f"),
-      node("Gemm", "f w", "y"),
-    ],
+    ...ahead([node("Flatten", "b", "f"), node("Gemm", "f w", "y")], 4),
     constants: { w: [12, 3] },
-    bn: { b: 4 },
     x: ["n", 4, 3],
     y: ["n", 3],
     kept: /Flatten "n_f" does not keep the channels/,
@@ -558,9 +470,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "folded down into a ConvTranspose",
-    nodes: [bnNode("x", "b"), node("ConvTranspose", "b w", "y")],
+    ...ahead([node("ConvTranspose", "b w", "y")], 4),
     constants: { w: [4, 3, 2, 2] },
-    bn: { b: 4 },
     x: image,
     y: ["n", 3, 7, 6],
     kept: /ConvTranspose adds up a different number/,
@@ -592,13 +503,11 @@ const CASES: readonly Case[] = [
   },
   {
     title: "folded down into MatMul, the channels moved last",
-    nodes: [
-      bnNode("x", "b"),
+    ...ahead([
       node("Transpose", "b", "t", { perm: [0, 2, 3, 1] }),
       node("MatMul", "t w", "y"),
-    ],
+    ], 4),
     constants: { w: [4, 3] },
-    bn: { b: 4 },
     x: image,
     y: ["n", 6, 5, 3],
     rest: { valueInfo: { b: image, t: ["n", 6, 5, 4] } },
@@ -607,21 +516,19 @@ const CASES: readonly Case[] = [
   },
   {
     title: "folded down into a Conv, through Unsqueeze, Squeeze and Reshape",
-    nodes: [
-      bnNode("x", "b"),
+    ...ahead([
       node("Unsqueeze", "b axes", "u"),
       node("Squeeze", "u axes", "s"),
       node("Unsqueeze", "s last", "v"),
       node("Reshape", "v shape", "r"),
       node("Conv", "r w", "y"),
-    ],
+    ], 4),
     constants: {
       w: [3, 4, 2, 1],
       axes: { ints: [1, -1] },
       last: { ints: [-1] },
       shape: { ints: [-1, 4, 6, 1] },
     },
-    bn: { b: 4 },
     x: ["n", 4, 6],
     y: ["n", 3, 5, 1],
     rest: { valueInfo: { v: ["n", 4, 6, 1] } },
@@ -630,13 +537,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "folded up through Unsqueeze in front of the channels",
-    nodes: [
-      node("Gemm", "x w", "c"),
-      node("Unsqueeze", "c first", "u"),
-      bnNode("u", "y"),
-    ],
+    ...behind([node("Gemm", "x w", "c"), node("Unsqueeze", "c first", "u")], 4),
     constants: { w: [5, 3], first: { ints: [-3] } },
-    bn: { y: 4 },
     x: [4, 5],
     y: [1, 4, 3],
     kept: /channels of Gemm "n_c" are axis 2/,
@@ -659,13 +561,11 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Squeeze with an attribute, as before opset 13",
-    nodes: [
+    ...behind([
       node("Conv", "x w", "c"),
       node("Squeeze", "c", "s", { axes: [2] }),
-      bnNode("s", "y"),
-    ],
+    ], 3),
     constants: { w: [3, 4, 6, 1] },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 5],
     rest: { opset: 11 },
@@ -674,13 +574,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Squeeze of whatever has one element",
-    nodes: [
-      node("Conv", "x w", "c"),
-      node("Squeeze", "c", "s"),
-      bnNode("s", "y"),
-    ],
+    ...behind([node("Conv", "x w", "c"), node("Squeeze", "c", "s")], 3),
     constants: { w: [3, 4, 6, 1] },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 5],
     kept: /^Squeeze "n_s" has no axes: what it removes depends on the shape; /,
@@ -688,14 +583,12 @@ const CASES: readonly Case[] = [
   },
   {
     title: "Reshape to a shape that is computed",
-    nodes: [
+    ...behind([
       node("Conv", "x w", "c"),
       node("Shape", "z", "shape"),
       node("Reshape", "c shape", "r"),
-      bnNode("r", "y"),
-    ],
+    ], 3),
     constants: { w: [3, 4, 3, 3], z: [2, 3, 12] },
-    bn: { y: 3 },
     x: image,
     y: ["n", 3, 12],
     kept: /^Reshape "n_r" has shape that is no constant; /,
@@ -734,13 +627,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "an Add that makes the rank larger",
-    nodes: [
-      node("Gemm", "x w", "c"),
-      node("Add", "c b", "a"),
-      bnNode("a", "y"),
-    ],
+    ...behind([node("Gemm", "x w", "c"), node("Add", "c b", "a")], 4),
     constants: { w: [5, 3], b: [2, 1, 3] },
-    bn: { y: 4 },
     x: [4, 5],
     y: [2, 4, 3],
     kept: /^Add "n_a" makes its input's rank larger; /,
@@ -776,9 +664,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "a Conv whose output is the graph's too",
-    nodes: [node("Conv", "x w", "c"), bnNode("c", "y")],
+    ...behind([node("Conv", "x w", "c")], 4),
     constants: { w: [4, 4, 1, 1] },
-    bn: { y: 4 },
     x: image,
     y: image,
     rest: { outputs: { y: image, c: image } },
@@ -787,13 +674,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: "a weight that is computed",
-    nodes: [
-      node("Relu", "v", "w"),
-      node("Conv", "x w", "c"),
-      bnNode("c", "y"),
-    ],
+    ...behind([node("Relu", "v", "w"), node("Conv", "x w", "c")], 4),
     constants: { v: [4, 4, 1, 1] },
-    bn: { y: 4 },
     x: image,
     y: image,
     kept: /Conv "n_c" has no constant weight: the Relu node "n_w" computes "w"/,
