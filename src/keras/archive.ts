@@ -8,17 +8,18 @@
 import { FormatError } from "../errors.ts";
 import type { Contents, ObjectNode } from "./contents.ts";
 import { openHdf5 } from "./hdf5.ts";
+import { describeVariables } from "./hdf5_variables.ts";
 import { parseJsonObject } from "./json.ts";
 import { readNpz } from "./npz.ts";
 import { readVariablesHdf5 } from "./variables_h5.ts";
-import { openZip, type ZipArchive } from "./zip.ts";
+import { openZip, type ZipFile } from "./zip.ts";
 
 /** Keras' name of the weights, and that of the first release that had archives. */
 const HDF5_MEMBERS = ["model.weights.h5", "variables.h5"];
 const NPZ_MEMBER = "model.weights.npz";
 
-function readText(archive: ZipArchive, name: string): string {
-  const bytes = archive.read(name);
+async function readText(archive: ZipFile, name: string): Promise<string> {
+  const bytes = await archive.read(name);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
@@ -29,14 +30,17 @@ function readText(archive: ZipArchive, name: string): string {
 }
 
 async function readWeights(
-  archive: ZipArchive,
+  archive: ZipFile,
 ): Promise<{ root: ObjectNode; close(): void }> {
   const member = HDF5_MEMBERS.find((name) => archive.names.includes(name));
   if (member !== undefined) {
-    const bytes = archive.read(member);
-    const file = await openHdf5(bytes);
+    const weights = await archive.open(member);
+    const file = await openHdf5(weights);
     try {
-      const root = readVariablesHdf5(file.root, bytes.length);
+      const root = await file.settled(() =>
+        readVariablesHdf5(file.root, weights.size)
+      );
+      await describeVariables(file, { kind: "objects", root });
       return { root, close: () => file.close() };
     } catch (error) {
       file.close();
@@ -44,7 +48,7 @@ async function readWeights(
     }
   }
   if (archive.names.includes(NPZ_MEMBER)) {
-    const npz = await openZip(archive.read(NPZ_MEMBER));
+    const npz = await openZip(await archive.read(NPZ_MEMBER));
     return { root: readNpz(npz), close: () => {} };
   }
   throw new FormatError(
@@ -55,13 +59,13 @@ async function readWeights(
 }
 
 /**
- * Reads a `.keras` archive.
+ * Reads a `.keras` archive. Of weights in HDF5, which Keras does not compress,
+ * only what is needed is read.
  *
  * @throws {FormatError} If the archive, or a member that is needed, is
  * damaged or missing.
  */
-export async function readArchive(bytes: Uint8Array): Promise<Contents> {
-  const archive = await openZip(bytes);
+export async function readArchive(archive: ZipFile): Promise<Contents> {
   if (!archive.names.includes("config.json")) {
     throw new FormatError(
       `Cannot read the zip archive: expected a Keras archive with config.json, found ${
@@ -70,11 +74,14 @@ export async function readArchive(bytes: Uint8Array): Promise<Contents> {
     );
   }
   const config = parseJsonObject(
-    readText(archive, "config.json"),
+    await readText(archive, "config.json"),
     "config.json",
   );
   const metadata = archive.names.includes("metadata.json")
-    ? parseJsonObject(readText(archive, "metadata.json"), "metadata.json")
+    ? parseJsonObject(
+      await readText(archive, "metadata.json"),
+      "metadata.json",
+    )
     : {};
   const { keras_version } = metadata;
   const { root, close } = await readWeights(archive);

@@ -10,7 +10,7 @@ import { FormatError } from "../errors.ts";
 // The part of h5wasm that is used, in h5wasm's own names: its own
 // declarations leave out emscripten's terminals.
 
-/** The type and shape of a dataset. */
+/** The type and shape of a dataset or attribute. */
 export interface H5Metadata {
   readonly shape: number[] | null;
   readonly type: number;
@@ -32,6 +32,20 @@ export interface H5Module {
   get_names(file: bigint, path: string, recursive: boolean): string[];
   get_type(file: bigint, path: string): number;
   get_attribute_names(file: bigint, path: string): string[];
+  get_attribute_metadata(file: bigint, path: string, name: string): H5Metadata;
+  get_attribute_data(
+    file: bigint,
+    path: string,
+    name: string,
+    pointer: bigint,
+  ): number;
+  /** Frees the strings that reading an attribute has allocated. */
+  reclaim_vlen_memory(
+    file: bigint,
+    path: string,
+    name: string,
+    pointer: bigint,
+  ): number;
   get_dataset_metadata(file: bigint, path: string): H5Metadata;
   get_dataset_data(
     file: bigint,
@@ -52,17 +66,32 @@ export interface H5Module {
   ): number;
 }
 
+/** A file of Emscripten's file system. */
+interface H5Node {
+  /** Its length. */
+  usedBytes: number;
+  stream_ops: {
+    /** Reads into `buffer`, a view of the WASM memory, from `start` on. */
+    read(
+      stream: unknown,
+      buffer: Int8Array<ArrayBuffer>,
+      start: number,
+      length: number,
+      position: number,
+    ): number;
+    write?(...args: never): unknown;
+  };
+}
+
 /** Emscripten's file system, in memory. */
 interface H5FileSystem {
+  create(name: string): H5Node;
+  analyzePath(name: string): { readonly exists: boolean };
   writeFile(name: string, data: Uint8Array, options: { canOwn: boolean }): void;
   readFile(name: string): Uint8Array<ArrayBuffer>;
   unlink(name: string): void;
   getStream(fd: number): { tty?: { ops: object } } | undefined;
-}
-
-interface H5Attribute {
-  readonly shape: number[] | null;
-  readonly value: unknown;
+  readonly ErrnoError: new (errno: number) => object;
 }
 
 /** A group that is written. */
@@ -89,11 +118,6 @@ export interface H5File extends H5Group {
 export interface H5Library {
   readonly ready: Promise<H5Module>;
   readonly File: new (name: string, mode: "r" | "a" | "w") => H5File;
-  readonly Attribute: new (
-    file: bigint,
-    path: string,
-    name: string,
-  ) => H5Attribute;
 }
 
 /** The package, with its module ready. */
@@ -104,6 +128,9 @@ export interface Loaded {
 
 /** What emscripten calls the standard error stream. */
 const STDERR = 2;
+
+/** What emscripten calls a read that failed. */
+const EIO = 29;
 
 /**
  * Not written into the import itself: a dynamic import that Deno can read is
@@ -124,6 +151,41 @@ export async function loadH5wasm(): Promise<Loaded> {
     throw cause;
   });
   return await loading;
+}
+
+let mounted = 0;
+
+/**
+ * Puts a file into emscripten's file system whose bytes are read when libhdf5
+ * asks for them.
+ *
+ * @param module The WASM module.
+ * @param size The file's length.
+ * @param read Reads a part, as far as the file goes; it must not throw, and
+ * gives nothing if it cannot, which libhdf5 then is told.
+ * @returns What the file is called there; must be unlinked.
+ */
+export function mount(
+  { FS }: H5Module,
+  size: number,
+  read: (position: number, length: number) => Uint8Array | undefined,
+): string {
+  let name: string;
+  // Two copies of this module, each with its own count, share one h5wasm.
+  do name = `/evenkeel-${mounted++}.h5`; while (FS.analyzePath(name).exists);
+  const node = FS.create(name);
+  node.usedBytes = size;
+  const { write: _, ...others } = node.stream_ops;
+  node.stream_ops = {
+    ...others,
+    read(_stream, buffer, start, length, position) {
+      const bytes = read(position, length);
+      if (!bytes) throw new FS.ErrnoError(EIO);
+      new Uint8Array(buffer.buffer, start, length).set(bytes);
+      return bytes.length;
+    },
+  };
+  return name;
 }
 
 /**

@@ -8,8 +8,9 @@ import { FormatError } from "../errors.ts";
 import type { Contents } from "./contents.ts";
 import type { FormatReader } from "./format_reader.ts";
 import { type Hdf5File, openHdf5 } from "./hdf5.ts";
+import { describeVariables } from "./hdf5_variables.ts";
 import { isLegacyHdf5, readLegacyHdf5 } from "./legacy_h5.ts";
-import { readAll, type SourceFile } from "./source_file.ts";
+import type { SourceFile } from "./source_file.ts";
 import { isVariablesHdf5, readVariablesHdf5 } from "./variables_h5.ts";
 
 const SIGNATURE = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -36,10 +37,11 @@ function contentsOf(file: Hdf5File, fileBytes: number): Contents {
 }
 
 async function open(file: SourceFile): Promise<Contents> {
-  // HDF5's library needs all of it.
-  const hdf5 = await openHdf5(await readAll(file));
+  const hdf5 = await openHdf5(file);
   try {
-    return contentsOf(hdf5, file.size);
+    const contents = await hdf5.settled(() => contentsOf(hdf5, file.size));
+    await describeVariables(hdf5, contents.weights);
+    return contents;
   } catch (error) {
     hdf5.close();
     throw error;

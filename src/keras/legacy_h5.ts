@@ -6,6 +6,7 @@
  */
 
 import { FormatError } from "../errors.ts";
+import type { Tensor } from "../tensor.ts";
 import type { Contents, FileVariable, NamedGroup } from "./contents.ts";
 import type { Hdf5Dataset, Hdf5File, Hdf5Group } from "./hdf5.ts";
 import { parseJsonObject } from "./json.ts";
@@ -63,8 +64,8 @@ class ListedVariable implements FileVariable {
     return this.#open().dims;
   }
 
-  read(): ReturnType<FileVariable["read"]> {
-    return this.#open().read();
+  async read(): Promise<Tensor> {
+    return await this.#open().load();
   }
 }
 
@@ -144,6 +145,8 @@ export function readLegacyHdf5(file: Hdf5File): Contents {
       `Cannot read the Keras file: ${group.path} has no attribute layer_names`,
     );
   }
+  // First, since it asks for more of the file, which may have to be waited for.
+  const groups = readGroups(group, names);
   return {
     format: whole ? "h5" : "h5-weights",
     kerasVersion: (root.strings("keras_version") ??
@@ -151,7 +154,7 @@ export function readLegacyHdf5(file: Hdf5File): Contents {
     config: json === undefined
       ? undefined
       : parseJsonObject(json, "the attribute model_config"),
-    weights: { kind: "named", groups: readGroups(group, names) },
+    weights: { kind: "named", groups },
     close: () => file.close(),
   };
 }

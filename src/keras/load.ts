@@ -306,9 +306,10 @@ export async function readModel(
  * is written. Files that name others, such as shards, find them in their own
  * folder or below it, and nowhere else.
  *
- * Behind a URL, HDF5, `.keras` and ONNX files are downloaded as a whole; of
- * others, what is needed: a server that answers range requests is asked for
- * blocks of 64 KiB, each once, and neighbouring ones together. Of a server
+ * Of a file, only what is needed is read, wherever it is: what describes its
+ * variables, and those of the layers; ONNX models and compressed weights are
+ * read as a whole. Behind a URL, a server that answers range requests is asked
+ * for blocks of 64 KiB, each once, and neighbouring ones together. Of a server
  * that does not, the file is downloaded, up to 2 GiB.
  *
  * @param source A path, a URL (`file:`, `http:` or `https:`), the bytes of a

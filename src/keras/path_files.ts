@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { readSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { FormatError } from "../errors.ts";
 import {
@@ -38,11 +39,18 @@ class PathFile implements SourceFile {
   readonly name: string;
   readonly size: number;
   readonly #handle: FileHandle;
+  readonly #readSync: typeof readSync;
 
-  constructor(name: string, size: number, handle: FileHandle) {
+  constructor(
+    name: string,
+    size: number,
+    handle: FileHandle,
+    read: typeof readSync,
+  ) {
     this.name = name;
     this.size = size;
     this.#handle = handle;
+    this.#readSync = read;
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {
@@ -55,12 +63,26 @@ class PathFile implements SourceFile {
         .catch((cause) => {
           throw unreadable(this.name, cause);
         });
-      if (bytesRead === 0) {
-        throw new FormatError(
-          `Cannot read ${this.name}: it became shorter while it was read`,
-        );
-      }
+      if (bytesRead === 0) throw becameShorter(this.name);
       done += bytesRead;
+    }
+    return bytes;
+  }
+
+  readSync(offset: number, length: number): Uint8Array {
+    checkPart(this, offset, length);
+    const bytes = newBytes(this.name, length);
+    const read = this.#readSync;
+    for (let done = 0; done < length;) {
+      const wanted = Math.min(MAX_READ, length - done);
+      let count: number;
+      try {
+        count = read(this.#handle.fd, bytes, done, wanted, offset + done);
+      } catch (cause) {
+        throw unreadable(this.name, cause);
+      }
+      if (count === 0) throw becameShorter(this.name);
+      done += count;
     }
     return bytes;
   }
@@ -68,6 +90,12 @@ class PathFile implements SourceFile {
   async close(): Promise<void> {
     await this.#handle.close();
   }
+}
+
+function becameShorter(name: string): FormatError {
+  return new FormatError(
+    `Cannot read ${name}: it became shorter while it was read`,
+  );
 }
 
 function unreadable(name: string, cause: unknown): FormatError {
@@ -104,12 +132,13 @@ export class PathFiles {
   async open(path: string | URL): Promise<SourceFile> {
     const name = nameOf(path);
     const { open, readFile, stat } = await import("node:fs/promises");
+    const { readSync } = await import("node:fs");
     try {
       // Before it is opened, since opening a pipe waits for its other end.
       const found = await stat(path);
       if (!found.isFile()) return new BytesFile(name, await readFile(path));
       const handle = await open(path, "r");
-      const file = new PathFile(name, found.size, handle);
+      const file = new PathFile(name, found.size, handle, readSync);
       this.#open.push(file);
       return file;
     } catch (cause) {

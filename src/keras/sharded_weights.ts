@@ -13,7 +13,7 @@ import { type Hdf5File, type Hdf5Group, openHdf5 } from "./hdf5.ts";
 import { type JsonObject, parseJsonObject } from "./json.ts";
 import { GrowingNode } from "./object_tree.ts";
 import type { OpenBeside } from "./shard_list.ts";
-import { readAll, relativeParts, type SourceFile } from "./source_file.ts";
+import { relativeParts, type SourceFile } from "./source_file.ts";
 import { readText } from "./tfjs.ts";
 
 /** The group with an object's own variables, at the end of its path. */
@@ -26,8 +26,8 @@ const MAX_VARIABLES = 200_000;
 const NUMBER = /^\d+$/;
 
 /**
- * The HDF5 files, of which one at a time is open: h5wasm needs all bytes of a
- * file, and together they are what did not fit into one.
+ * The HDF5 files, of which one at a time is open: there can be any number, and
+ * what is behind a URL is kept as long.
  */
 class Shards {
   readonly #open: OpenBeside;
@@ -39,14 +39,14 @@ class Shards {
     this.#open = open;
   }
 
-  /** Calls something with a shard's root, while no other one is open. */
-  use<T>(name: string, call: (root: Hdf5Group) => T): Promise<T> {
-    const result = this.#queue.then(async () => call(await this.#root(name)));
+  /** Calls something with a shard, while no other one is open. */
+  use<T>(name: string, call: (file: Hdf5File) => Promise<T>): Promise<T> {
+    const result = this.#queue.then(async () => call(await this.#file(name)));
     this.#queue = result.catch(() => {});
     return result;
   }
 
-  async #root(name: string): Promise<Hdf5Group> {
+  async #file(name: string): Promise<Hdf5File> {
     if (this.#current?.name !== name) {
       this.close();
       const source = await this.#open(name);
@@ -55,10 +55,10 @@ class Shards {
           `Cannot read the weights: expected the file ${name} beside the index, found none of that name`,
         );
       }
-      const file = await openHdf5(await readAll(source));
+      const file = await openHdf5(source);
       this.#current = { name, file };
     }
-    return this.#current!.file.root;
+    return this.#current!.file;
   }
 
   close(): void {
@@ -138,9 +138,9 @@ function describe(
       type,
       dims: [...dims],
       read: () =>
-        shards.use(shard, (root): Tensor => {
-          const found = root.get(path);
-          if (found?.kind === "dataset") return found.read();
+        shards.use(shard, async (file): Promise<Tensor> => {
+          const found = await file.settled(() => file.root.get(path));
+          if (found?.kind === "dataset") return await found.load();
           throw new FormatError(`Cannot read ${path}: ${shard} has changed`);
         }),
     };
@@ -168,13 +168,18 @@ async function readTree(
   const root = new GrowingNode();
   let left = MAX_VARIABLES;
   for (const [shard, paths] of readIndex(index)) {
-    await shards.use(shard, (file) => {
+    await shards.use(shard, async (file) => {
       for (const path of paths) {
-        const group = groupAt(file, path, shard);
+        const { name, variables } = await file.settled(() => {
+          const group = groupAt(file.root, path, shard);
+          return {
+            name: group.strings("name")?.[0],
+            variables: describe(group, shard, shards),
+          };
+        });
         const node = root.at(path.replace(VARIABLES, ""));
         node.isObject = true;
-        node.name ??= group.strings("name")?.[0];
-        const variables = describe(group, shard, shards);
+        node.name ??= name;
         left -= 1 + variables.length;
         if (left < 0) {
           throw new FormatError(

@@ -25,6 +25,11 @@ export interface SourceFile {
    * fails. Nothing is allocated for a part that the file does not have.
    */
   read(offset: number, length: number): Promise<Uint8Array>;
+  /**
+   * Reads a part of it at once, as {@linkcode SourceFile.read} does; of files
+   * in memory and behind paths, for which nobody has to wait.
+   */
+  readSync?(offset: number, length: number): Uint8Array;
 }
 
 /** The files beside a file, such as the shards of its weights. */
@@ -168,8 +173,49 @@ export class BytesFile implements SourceFile {
   // Async, so that what it throws is a rejection as everywhere else.
   // deno-lint-ignore require-await
   async read(offset: number, length: number): Promise<Uint8Array> {
+    return this.readSync(offset, length);
+  }
+
+  readSync(offset: number, length: number): Uint8Array {
     checkPart(this, offset, length);
     return this.#bytes.subarray(offset, offset + length);
+  }
+}
+
+/** A file that is a part of another one, such as a member of an archive. */
+export class PartFile implements SourceFile {
+  readonly name: string;
+  readonly size: number;
+  readonly readSync?: (offset: number, length: number) => Uint8Array;
+  readonly #whole: SourceFile;
+  readonly #start: number;
+
+  /**
+   * @param name What to call it.
+   * @param whole The file that it is in.
+   * @param start Where it begins there.
+   * @param size Its length.
+   *
+   * @throws {FormatError} If it is not within that file.
+   */
+  constructor(name: string, whole: SourceFile, start: number, size: number) {
+    checkPart(whole, start, size);
+    this.name = name;
+    this.size = size;
+    this.#whole = whole;
+    this.#start = start;
+    if (whole.readSync) {
+      this.readSync = (offset, length) => {
+        checkPart(this, offset, length);
+        return whole.readSync!(start + offset, length);
+      };
+    }
+  }
+
+  // deno-lint-ignore require-await
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    checkPart(this, offset, length);
+    return this.#whole.read(this.#start + offset, length);
   }
 }
 

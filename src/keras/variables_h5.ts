@@ -82,7 +82,7 @@ function variable(name: string, dataset: Hdf5Dataset): FileVariable {
     get dims() {
       return dataset.dims;
     },
-    read: () => dataset.read(),
+    read: () => dataset.load(),
   };
 }
 

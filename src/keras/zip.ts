@@ -9,7 +9,7 @@
 
 import { crc32 } from "../crc32.ts";
 import { FormatError } from "../errors.ts";
-import { BytesFile, type SourceFile } from "./source_file.ts";
+import { BytesFile, PartFile, type SourceFile } from "./source_file.ts";
 import { readDirectory, type ZipMember } from "./zip_directory.ts";
 
 /** An archive that is in memory. */
@@ -42,6 +42,14 @@ export interface ZipFile {
   head(name: string, length: number): Promise<Uint8Array>;
   /** Expands one member; see {@linkcode ZipArchive.read}. */
   read(name: string): Promise<Uint8Array>;
+  /**
+   * A member as a file of its own. One of more than 1 MiB that is not
+   * compressed is read where it is, as far as it is read: its checksum, which
+   * is that of all of it, is then not looked at. Others are read at once.
+   *
+   * @throws {FormatError} As for `read`.
+   */
+  open(name: string): Promise<SourceFile>;
 }
 
 /** The part of fflate that is used, in fflate's own names. */
@@ -66,6 +74,9 @@ const MAX_EXPANSION = 1032;
  */
 const FREE_BYTES = 2 ** 26;
 const USUAL_EXPANSION = 100;
+
+/** As much is read, and its checksum computed, whatever of it is needed: some milliseconds. */
+const CHECKED_BYTES = 2 ** 20;
 
 const STORED = 0;
 const DEFLATED = 8;
@@ -275,6 +286,12 @@ export async function openZipFile(file: SourceFile): Promise<ZipFile> {
   const budget = new Budget(file.size);
   const start = async (member: ZipMember): Promise<number> =>
     dataOffset(member, await file.read(member.offset, LOCAL_HEADER));
+  const read = async (name: string): Promise<Uint8Array> => {
+    const member = memberOf(members, name, file.size);
+    budget.spend(member);
+    const stored = await file.read(await start(member), member.size);
+    return expand(fflate, member, stored);
+  };
   return {
     names: [...members.keys()],
     sizeOf: (name) => memberOf(members, name, file.size).expandedSize,
@@ -287,11 +304,12 @@ export async function openZipFile(file: SourceFile): Promise<ZipFile> {
         ? stored
         : inflateHead(fflate, member, stored, length);
     },
-    async read(name) {
+    read,
+    async open(name) {
       const member = memberOf(members, name, file.size);
-      budget.spend(member);
-      const stored = await file.read(await start(member), member.size);
-      return expand(fflate, member, stored);
+      return member.method === STORED && member.size > CHECKED_BYTES
+        ? new PartFile(name, file, await start(member), member.size)
+        : new BytesFile(name, await read(name));
     },
   };
 }

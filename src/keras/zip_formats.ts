@@ -40,9 +40,7 @@ async function openArrays(
 
 async function open(file: SourceFile): Promise<Contents> {
   const archive = await openZipFile(file);
-  if (archive.names.includes(CONFIG)) {
-    return await readArchive(await readAll(file));
-  }
+  if (archive.names.includes(CONFIG)) return await readArchive(archive);
   if (arrayMembers(archive).length > 0) return await openArrays(file, archive);
   throw new FormatError(
     `Cannot read the zip archive: expected a Keras archive with ${CONFIG}, or NumPy arrays, found ${

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fc from "fast-check";
 import { zipSync } from "fflate";
 import { FormatError } from "../errors.ts";
-import { BytesFile } from "./source_file.ts";
+import { BytesFile, readAll } from "./source_file.ts";
 import { arraysBytes } from "./testing/arrays.ts";
 import { openZip, openZipFile } from "./zip.ts";
 
@@ -193,6 +193,38 @@ Deno.test("openZipFile() reads whole members and their heads", async () => {
     }
     await assertRejects(() => file.head("x", 1), FormatError, "it has long");
   }
+});
+
+Deno.test("open() reads small members whole, and large ones where they are", async () => {
+  const small = encode("some text");
+  // More than 1 MiB.
+  const large = new Uint8Array(2 ** 20 + 5).fill(7);
+  for (const level of [0, 6] as const) {
+    const zip = zipSync({ small, large }, { level });
+    const file = await openZipFile(new BytesFile("x", zip));
+    for (const [name, content] of Object.entries({ small, large })) {
+      const member = await file.open(name);
+      assertEquals(member.size, content.length);
+      assertEquals(await readAll(member), content);
+      assertEquals(await member.read(2, 3), content.subarray(2, 5));
+      assertEquals(member.readSync!(2, 3), content.subarray(2, 5));
+      await assertRejects(
+        () => member.read(content.length - 2, 3),
+        FormatError,
+        "it is truncated or damaged",
+      );
+    }
+    await assertRejects(() => file.open("none"), FormatError, "it has small");
+  }
+  // A checksum is looked at where everything is read for it.
+  const zip = zipSync({ small, large }, { level: 0 });
+  for (const content of [small, large]) {
+    const text = new TextDecoder("latin1").decode(content.subarray(0, 8));
+    zip[new TextDecoder("latin1").decode(zip).indexOf(text) + 3]! ^= 1;
+  }
+  const damaged = await openZipFile(new BytesFile("x", zip));
+  await assertRejects(() => damaged.open("small"), FormatError, "checksum");
+  assertEquals((await damaged.open("large")).size, large.length);
 });
 
 Deno.test("damaged archives never give anything but a FormatError or the content", async () => {
