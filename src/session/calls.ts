@@ -6,6 +6,7 @@
  */
 
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { OPSET_IR_VERSION } from "../onnx/versions.ts";
 import type {
   AttributeView,
   Body,
@@ -85,7 +86,7 @@ export function collectCalls(
 function graphOpset({ opsets, irVersion, graph }: ModelView): number {
   const opset = opsets.get("");
   if (opset !== undefined) return opset;
-  if (irVersion < 3) return 1;
+  if (irVersion < OPSET_IR_VERSION) return 1;
   if (graph.nodes.some(({ domain }) => domain === "")) {
     throw new FormatError(
       "Cannot load the model: it does not tell its version of ONNX' operators",

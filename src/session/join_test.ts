@@ -81,6 +81,15 @@ const CASES: readonly [string, TestModel, transposes: number][] = [
   ["between two that undo each other", sandwich([NORMALIZE], "n"), 0],
   ["with an activation", sandwich([NORMALIZE, RELU], "r"), 0],
   [
+    "with an activation that has bounds",
+    sandwich([NORMALIZE, {
+      op: "Clip",
+      inputs: ["n", "", "half"],
+      outputs: ["r"],
+    }], "r"),
+    0,
+  ],
+  [
     "with another order at the end",
     sandwich([NORMALIZE], "n", { back: [0, 1, 3, 2] }),
     2,
@@ -117,9 +126,10 @@ const CASES: readonly [string, TestModel, transposes: number][] = [
 for (const [what, model, transposes] of CASES) {
   Deno.test(`Transposes ${what}`, async () => {
     const row = values("float32", [2], [1, 2]);
+    const half = values("float32", [], [0.5]);
     const bytes = modelBytes({
       ...model,
-      initializers: { ...model.initializers, row },
+      initializers: { ...model.initializers, row, half },
     });
     const program = loadProgram(
       viewModel(new Uint8Array(bytes)),

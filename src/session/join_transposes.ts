@@ -12,14 +12,26 @@ import type { LoadedNode } from "./load_operator.ts";
 import { loadBatchNormalization } from "./ops/batch_normalization.ts";
 import type { ProgramNode } from "./program.ts";
 
-/** Operators that compute each element from one, whatever the order is. */
+/**
+ * Operators that compute each element from one, whatever the order is; the
+ * bounds of Clip are numbers.
+ */
 const ELEMENTWISE: ReadonlySet<string> = new Set([
+  "Abs",
   "Cast",
+  "Ceil",
+  "Clip",
+  "Exp",
+  "Floor",
   "Identity",
   "LeakyRelu",
+  "Log",
   "Neg",
+  "Reciprocal",
   "Relu",
+  "Round",
   "Sigmoid",
+  "Sign",
   "Sqrt",
   "Tanh",
 ]);

@@ -11,7 +11,7 @@ import { joinAffine } from "./join_affine.ts";
 import { affineRun } from "./ops/affine.ts";
 import type { Run } from "./ops/operator.ts";
 import type { Program } from "./program.ts";
-import { specialize, type Step, withLabel } from "./specialize.ts";
+import { specialize, withLabel } from "./specialize.ts";
 import { assignStorage } from "./storage.ts";
 import { countOf, createArray, type Spec } from "./values.ts";
 import type { Workspace } from "./workspace.ts";
@@ -20,11 +20,21 @@ import type { Workspace } from "./workspace.ts";
 interface BoundStep {
   readonly label: string;
   readonly run: Run;
-  /** Indices into the plan's arrays; -1 where left out. */
-  readonly inputs: readonly number[];
-  readonly outputs: readonly number[];
-  readonly inputData: (OnnxData | undefined)[];
-  readonly outputData: (OnnxData | undefined)[];
+  readonly inputs: (OnnxData | undefined)[];
+  readonly outputs: (OnnxData | undefined)[];
+}
+
+/** A place that has the elements of a value during a run. */
+interface Slot {
+  readonly list: (OnnxData | undefined)[];
+  readonly index: number;
+}
+
+/** A feed. */
+interface PlannedFeed extends Spec {
+  readonly id: number;
+  readonly count: number;
+  readonly slots: readonly Slot[];
 }
 
 /** An output of the graph. */
@@ -33,28 +43,42 @@ interface PlannedOutput {
   readonly type: OnnxType;
   readonly dims: readonly number[];
   readonly count: number;
-  /** The value whose elements it has. */
-  readonly root: number;
-  /** Whether these are computed into its own array, or copied there. */
-  readonly own: boolean;
+  /**
+   * Where its array has to be, to be computed into; undefined if the elements
+   * are copied there from those of another value.
+   */
+  readonly slots: readonly Slot[] | undefined;
 }
 
-/** A program for feeds of certain shapes, ready to run any number of times. */
+/**
+ * A program for feeds of certain shapes, ready to run any number of times.
+ *
+ * Every step has its lists of arguments, which the plan fills when it is made;
+ * a run puts the caller's arrays into their places and calls the steps.
+ */
 export class Plan {
-  /** What it was made for; elements where a shape depends on them. */
-  readonly feeds: ReadonlyMap<number, Spec>;
+  /** What it was made for, by value; elements where a shape depends on them. */
+  readonly feeds: readonly (PlannedFeed | undefined)[];
   /** The outputs. */
   readonly outputs: readonly PlannedOutput[];
   /** Whether elements can make a run fail half-way. */
   readonly mayFail: boolean;
-  readonly #feedIds: readonly number[];
+  /** How many feeds there are. */
+  readonly feedCount: number;
+  /** The same as `feeds`, without gaps. */
+  readonly #fed: readonly PlannedFeed[];
   readonly #steps: readonly BoundStep[];
-  /** The elements of each value by its root; empty between runs where fed. */
-  readonly #data: (OnnxData | undefined)[];
+  /** By output: the elements to copy, of those that are copied. */
+  readonly #sources: (OnnxData | undefined)[];
   /** Values in blocks of the workspace. */
-  readonly #blocks: readonly { root: number; spec: Spec; block: number }[];
+  readonly #blocks: readonly {
+    slots: readonly Slot[];
+    spec: Spec;
+    block: number;
+  }[];
   readonly #sizes: readonly number[];
   readonly #workspace: Workspace;
+  /** The workspace's when the blocks were put into their places. */
   #version = -1;
 
   /**
@@ -74,8 +98,6 @@ export class Plan {
     workspace: Workspace,
     kernels: () => Kernels,
   ) {
-    this.feeds = feeds;
-    this.#feedIds = [...feeds.keys()];
     this.#workspace = workspace;
     const specialized = specialize(program, feeds);
     const { specs, views } = specialized;
@@ -100,30 +122,63 @@ export class Plan {
       outputIds,
     );
     this.#sizes = blocks;
-    this.#data = new Array(program.valueCount);
-    const inBlocks: { root: number; spec: Spec; block: number }[] = [];
-    for (const [id, each] of storage) {
-      const spec = specs[id]!;
-      if (each.kind === "constant") this.#data[id] = spec.value;
-      if (each.kind === "block") {
-        inBlocks.push({ root: id, spec, block: each.block });
-      }
-    }
-    this.#blocks = inBlocks;
+    const places = new Places(root);
+    this.#steps = steps.map(({ label, inputs, outputs, outcome: { run } }) => ({
+      label,
+      run,
+      inputs: places.listFor(inputs),
+      outputs: places.listFor(outputs),
+    }));
     const taken = new Set<number>();
-    this.outputs = program.outputs.map(({ name, id }) => {
-      const { type, dims } = specs[id]!;
+    const isOwn = outputIds.map((id) => {
       const place = root(id);
-      const own = storage.get(place)!.kind === "output" && !taken.has(place);
-      if (own) taken.add(place);
-      return { name, type, dims, count: countOf(dims), root: place, own };
+      if (storage.get(place)!.kind !== "output" || taken.has(place)) {
+        return false;
+      }
+      taken.add(place);
+      return true;
     });
-    this.#steps = steps.map((step) => bind(step, root));
+    this.#sources = places.listFor(
+      outputIds.map((id, i) => isOwn[i] ? -1 : id),
+    );
+    this.outputs = program.outputs.map(({ name, id }, i) => {
+      const { type, dims } = specs[id]!;
+      const slots = isOwn[i] ? places.of(root(id)) : undefined;
+      return { name, type, dims, count: countOf(dims), slots };
+    });
+    this.#fed = Array.from(feeds, ([id, spec]) => ({
+      ...spec,
+      id,
+      count: countOf(spec.dims),
+      slots: places.of(id),
+    }));
+    this.feedCount = this.#fed.length;
+    const byId: (PlannedFeed | undefined)[] = [];
+    for (const feed of this.#fed) byId[feed.id] = feed;
+    this.feeds = byId;
+    this.#blocks = Array.from(storage).flatMap(([id, each]) => {
+      const spec = specs[id]!;
+      if (each.kind === "constant") put(places.of(id), spec.value);
+      return each.kind === "block"
+        ? [{ slots: places.of(id), spec, block: each.block }]
+        : [];
+    });
   }
 
   /**
    * Runs. Small models are run in a microsecond or two, so that there is
-   * nothing here but loops over short lists.
+   * nothing here but loops over short lists: for one BatchNormalization of
+   * [1, 32] on typed arrays, all that the session adds to the arithmetic takes
+   * 0.7 us, the promise included.
+   *
+   * What bounds large ones, in memory copies of the output (on ordinary arrays
+   * of 2 to 25 MB): BatchNormalization goes through the staging of the kernels
+   * in 1.6 to 1.9. onnxruntime-web, which copies in and out of its memory,
+   * takes 3.0 to 4.2 with channels first: if ours were a mere copy, it would
+   * take that many times as long, and no more. With channels last, where it
+   * transposes twice, it takes 10 to 15. A new array for the output costs 0.5
+   * to 0.7 more (see `createArray`), so that fetches with arrays save a quarter
+   * of a run.
    *
    * @param feeds The elements of the fed values, by value.
    * @param targets Arrays to compute outputs into, by output; those that are
@@ -134,84 +189,90 @@ export class Plan {
     feeds: readonly (OnnxData | undefined)[],
     targets: readonly (OnnxData | undefined)[],
   ): OnnxData[] {
-    const data = this.#data;
+    const fed = this.#fed;
+    const steps = this.#steps;
+    const sources = this.#sources;
     const { outputs } = this;
     const arrays: OnnxData[] = [];
-    this.#bindBlocks();
+    if (this.#version !== this.#workspace.version) this.#bindBlocks();
     try {
-      for (const id of this.#feedIds) data[id] = feeds[id];
+      for (let i = 0; i < fed.length; i++) {
+        put(fed[i]!.slots, feeds[fed[i]!.id]);
+      }
       for (let i = 0; i < outputs.length; i++) {
-        const { type, count, own, root } = outputs[i]!;
+        const { type, count, slots } = outputs[i]!;
         const array = targets[i] ?? createArray(type, count);
-        if (own) data[root] = array;
+        if (slots) put(slots, array);
         arrays.push(array);
       }
-      for (const step of this.#steps) runStep(step, data);
+      for (let i = 0; i < steps.length; i++) runStep(steps[i]!);
       for (let i = 0; i < outputs.length; i++) {
-        const { own, root } = outputs[i]!;
-        if (!own) (arrays[i] as Float32Array).set(data[root] as Float32Array);
+        if (outputs[i]!.slots) continue;
+        (arrays[i] as Float32Array).set(sources[i] as Float32Array);
       }
       return arrays;
     } finally {
       // What the caller gave and got is the caller's, for the collector too.
-      for (const id of this.#feedIds) data[id] = undefined;
-      for (const { own, root } of outputs) {
-        if (own) data[root] = undefined;
-      }
-      for (const { inputData, outputData } of this.#steps) {
-        inputData.fill(undefined);
-        outputData.fill(undefined);
+      for (let i = 0; i < fed.length; i++) put(fed[i]!.slots, undefined);
+      for (let i = 0; i < outputs.length; i++) {
+        const { slots } = outputs[i]!;
+        if (slots) put(slots, undefined);
       }
     }
   }
 
-  /** Puts arrays over the workspace's blocks, unless they are there still. */
+  /** Puts arrays over the workspace's blocks, which may be new ones. */
   #bindBlocks(): void {
     const workspace = this.#workspace;
     workspace.reserve(this.#sizes);
-    if (this.#version === workspace.version) return;
     this.#version = workspace.version;
-    for (const { root, spec: { type, dims }, block } of this.#blocks) {
+    for (const { slots, spec: { type, dims }, block } of this.#blocks) {
       const View = elementTypeNamed(type).Data as unknown as new (
         buffer: ArrayBuffer,
         byteOffset: number,
         length: number,
       ) => OnnxData;
-      this.#data[root] = new View(
-        workspace.block(block),
-        0,
-        countOf(dims),
-      );
+      put(slots, new View(workspace.block(block), 0, countOf(dims)));
     }
   }
 }
 
-function bind(step: Step, root: (id: number) => number): BoundStep {
-  const place = (id: number): number => id < 0 ? -1 : root(id);
-  const inputs = step.inputs.map(place);
-  const outputs = step.outputs.map(place);
-  return {
-    label: step.label,
-    run: step.outcome.run,
-    inputs,
-    outputs,
-    inputData: inputs.map(() => undefined),
-    outputData: outputs.map(() => undefined),
-  };
+/** Collects where the elements of each value have to be. */
+class Places {
+  readonly #root: (id: number) => number;
+  readonly #slots = new Map<number, Slot[]>();
+
+  constructor(root: (id: number) => number) {
+    this.#root = root;
+  }
+
+  /** A list of the elements of values, empty where one is -1. */
+  listFor(ids: readonly number[]): (OnnxData | undefined)[] {
+    const list: (OnnxData | undefined)[] = ids.map(() => undefined);
+    ids.forEach((id, index) => {
+      if (id >= 0) this.of(this.#root(id)).push({ list, index });
+    });
+    return list;
+  }
+
+  /** The places of a root's elements. */
+  of(root: number): Slot[] {
+    let slots = this.#slots.get(root);
+    if (!slots) this.#slots.set(root, slots = []);
+    return slots;
+  }
 }
 
-function runStep(
-  { label, run, inputs, outputs, inputData, outputData }: BoundStep,
-  data: readonly (OnnxData | undefined)[],
-): void {
-  for (let i = 0; i < inputs.length; i++) {
-    inputData[i] = inputs[i]! < 0 ? undefined : data[inputs[i]!];
+function put(slots: readonly Slot[], data: OnnxData | undefined): void {
+  for (let i = 0; i < slots.length; i++) {
+    const { list, index } = slots[i]!;
+    list[index] = data;
   }
-  for (let i = 0; i < outputs.length; i++) {
-    outputData[i] = outputs[i]! < 0 ? undefined : data[outputs[i]!];
-  }
+}
+
+function runStep({ label, run, inputs, outputs }: BoundStep): void {
   try {
-    run(inputData, outputData);
+    run(inputs, outputs);
   } catch (error) {
     throw withLabel(error, label);
   }

@@ -9,6 +9,7 @@ import type { Kernels } from "../kernels/types.ts";
 import { elementTypeOf, type OnnxType } from "../onnx/element_types.ts";
 import type { ExternalData } from "../onnx/external_data.ts";
 import { readTensor } from "../onnx/tensor_view.ts";
+import { CONSTANT_IR_VERSION } from "../onnx/versions.ts";
 import type { GraphView, ModelView, ValueView } from "../onnx/view.ts";
 import { collectCalls, type NodeCall } from "./calls.ts";
 import { joinTransposes } from "./join_transposes.ts";
@@ -55,9 +56,6 @@ export interface Program {
   readonly outputs: readonly Port[];
   readonly constants: ReadonlyMap<number, Spec>;
 }
-
-/** The first format in which inputs with an initializer can be fed. */
-const DEFAULTS_IR_VERSION = 4;
 
 function inputPort(value: ValueView, id: number): InputPort {
   const { name, elemType, shape } = value;
@@ -119,7 +117,8 @@ export function loadProgram(
     const id = names.define(value.name, "input");
     const isDefault = graph.initializers.has(value.name);
     if (!isDefault) inputs.push(inputPort(value, id));
-    else if (model.irVersion >= DEFAULTS_IR_VERSION) {
+    // Before, constants were inputs too.
+    else if (model.irVersion >= CONSTANT_IR_VERSION) {
       defaults.push(inputPort(value, id));
     }
   }

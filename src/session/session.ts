@@ -7,10 +7,16 @@
 import { OptionError } from "../errors.ts";
 import { resolveKernels } from "../kernels/dispatch.ts";
 import type { Kernels } from "../kernels/types.ts";
+import { unknownOption } from "../known_options.ts";
 import type { OnnxData } from "../onnx/element_types.ts";
 import { externalDataOf } from "../onnx/external_data.ts";
 import { viewModel } from "../onnx/view.ts";
-import { checkFeed, checkTarget } from "./feeds.ts";
+import {
+  checkFeedElements,
+  checkFeedExtents,
+  checkTarget,
+  sameExtents,
+} from "./feeds.ts";
 import { Plan } from "./plan.ts";
 import {
   type InputPort,
@@ -31,7 +37,6 @@ import { Workspace } from "./workspace.ts";
 
 /** How many shapes of feeds a session keeps a plan for. */
 const MOST_PLANS = 8;
-const NO_TARGETS: readonly undefined[] = [];
 
 /** What is wanted of an output: nothing, a new array, or this tensor. */
 type Wanted = SessionTensor | null | undefined;
@@ -63,11 +68,18 @@ export class Session implements AsyncDisposable {
   readonly #plans: Plan[] = [];
   /** Inputs on whose elements a shape depends. */
   readonly #shaping = new Set<number>();
-  // The feeds of the run that is going on, by value. Runs never overlap: none
-  // waits for anything.
+  // The run that is going on, in lists that are there already. Runs never
+  // overlap: none waits for anything.
+  /** The feeds, by value. */
   readonly #fedDims: (readonly number[] | undefined)[] = [];
   readonly #fedData: (OnnxData | undefined)[] = [];
   #fedCount = 0;
+  /** By output. */
+  readonly #wanted: Wanted[] = [];
+  /** By output: the array of the caller. */
+  readonly #targets: (OnnxData | undefined)[] = [];
+  /** The same, of those to compute into. */
+  readonly #direct: (OnnxData | undefined)[] = [];
 
   /** @internal Made by {@linkcode createSession}. */
   constructor(program: Program, kernels: () => Kernels) {
@@ -128,8 +140,12 @@ export class Session implements AsyncDisposable {
     try {
       return this.#run(program, feeds, fetches);
     } finally {
-      this.#fedDims.fill(undefined);
-      this.#fedData.fill(undefined);
+      // What is the caller's is for the collector.
+      forget(this.#fedDims);
+      forget(this.#fedData);
+      forget(this.#wanted);
+      forget(this.#targets);
+      forget(this.#direct);
     }
   }
 
@@ -138,21 +154,15 @@ export class Session implements AsyncDisposable {
     feeds: Readonly<Record<string, SessionTensor>>,
     fetches: Fetches | Readonly<Record<string, unknown>> | undefined,
   ): Record<string, SessionOutput> {
-    const wanted = fetches === undefined
-      ? undefined
-      : this.#checkFetches(fetches);
-    this.#checkFeeds(program, feeds);
-    const plan = this.#planFor(program);
-    const targets = wanted && this.#checkTargets(plan, wanted);
-    const direct = targets?.map((target) =>
-      target && this.#directTarget(plan, target, targets)
-    );
-    const arrays = plan.run(this.#fedData, direct ?? NO_TARGETS);
+    const isPartial = fetches !== undefined && this.#checkFetches(fetches);
+    const plan = this.#checkFeeds(program, feeds) ?? this.#planFor(program);
+    if (isPartial) this.#checkTargets(plan);
+    const arrays = plan.run(this.#fedData, this.#direct);
     const outputs: Record<string, SessionOutput> = {};
     for (let i = 0; i < arrays.length; i++) {
-      if (wanted && wanted[i] === undefined) continue;
+      if (isPartial && this.#wanted[i] === undefined) continue;
       const { name, type, dims } = plan.outputs[i]!;
-      const target = targets?.[i];
+      const target = this.#targets[i];
       const data = arrays[i]!;
       if (target && target !== data) {
         (target as Float32Array).set(data as Float32Array);
@@ -162,29 +172,35 @@ export class Session implements AsyncDisposable {
     return outputs;
   }
 
-  #checkTargets(
-    { outputs }: Plan,
-    wanted: readonly Wanted[],
-  ): (OnnxData | undefined)[] {
-    return wanted.map((each, i) =>
-      each ? checkTarget(outputs[i]!, each) : undefined
-    );
+  /** Notes the arrays of the caller, and which of them to compute into. */
+  #checkTargets(plan: Plan): void {
+    const wanted = this.#wanted;
+    const targets = this.#targets;
+    for (let i = 0; i < wanted.length; i++) {
+      const each = wanted[i];
+      targets[i] = each ? checkTarget(plan.outputs[i]!, each) : undefined;
+    }
+    // A run that may fail would leave them half written.
+    if (plan.mayFail) return;
+    for (let i = 0; i < targets.length; i++) {
+      this.#direct[i] = this.#isShared(i) ? undefined : targets[i];
+    }
   }
 
-  /**
-   * A target, unless it gets its elements at the end: one that is a feed or
-   * another target too, or that a failing run would leave half written.
-   */
-  #directTarget(
-    plan: Plan,
-    target: OnnxData,
-    targets: readonly (OnnxData | undefined)[],
-  ): OnnxData | undefined {
-    if (plan.mayFail) return undefined;
-    const isShared =
-      this.#fedData.some((each) => each && overlap(each, target)) ||
-      targets.some((each) => each && each !== target && overlap(each, target));
-    return isShared ? undefined : target;
+  /** Whether a target is a feed or another target too. */
+  #isShared(index: number): boolean {
+    const target = this.#targets[index];
+    if (!target) return false;
+    for (const each of this.#fedData) {
+      if (each && overlap(each, target)) return true;
+    }
+    for (let i = 0; i < this.#targets.length; i++) {
+      const each = this.#targets[i];
+      if (i !== index && each && each !== target && overlap(each, target)) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Frees the session's memory; it cannot run any more. */
@@ -228,11 +244,12 @@ export class Session implements AsyncDisposable {
     return plan;
   }
 
-  /** Of each output what is wanted; undefined if that is all of them. */
+  /** Notes of each output what is wanted; false if that is all of them. */
   #checkFetches(
     fetches: Fetches | Readonly<Record<string, unknown>>,
-  ): Wanted[] | undefined {
+  ): boolean {
     const names = this.outputNames;
+    const wanted = this.#wanted;
     if (typeof fetches !== "object" || fetches === null) {
       throw new OptionError(
         `Cannot run the session: expected names of outputs or an object as fetches, got ${fetches}`,
@@ -240,11 +257,14 @@ export class Session implements AsyncDisposable {
     }
     if (!Array.isArray(fetches)) {
       const given = fetches as Readonly<Record<string, Wanted>>;
-      const wanted = names.map((name) =>
-        Object.hasOwn(given, name) ? given[name] : undefined
-      );
+      let isPartial = false;
+      for (let i = 0; i < names.length; i++) {
+        const name = names[i]!;
+        wanted[i] = Object.hasOwn(given, name) ? given[name] : undefined;
+        if (wanted[i] !== undefined) isPartial = true;
+      }
       // As in onnxruntime, an object without names of outputs is the options.
-      return wanted.every((each) => each === undefined) ? undefined : wanted;
+      return isPartial;
     }
     if (fetches.length === 0) {
       throw new OptionError("Cannot run the session for no output");
@@ -252,7 +272,10 @@ export class Session implements AsyncDisposable {
     for (const name of fetches) {
       if (!names.includes(name)) this.#failName("output", name, names);
     }
-    return names.map((name) => fetches.includes(name) ? null : undefined);
+    names.forEach((name, i) => {
+      wanted[i] = fetches.includes(name) ? null : undefined;
+    });
+    return true;
   }
 
   #failName(what: string, name: string, names: readonly string[]): never {
@@ -263,26 +286,46 @@ export class Session implements AsyncDisposable {
     );
   }
 
-  /** Checks the feeds and puts them where a plan finds them. */
+  /**
+   * Checks the feeds and puts them where a plan finds them.
+   *
+   * @returns The plan that ran last, if it is for these: what has the extents
+   * that were checked then needs no more checks.
+   */
   #checkFeeds(
     { inputs }: Program,
     feeds: Readonly<Record<string, SessionTensor>>,
-  ): void {
+  ): Plan | undefined {
     if (typeof feeds !== "object" || feeds === null || Array.isArray(feeds)) {
       throw new OptionError(
         "Cannot run the session: expected an object of tensors by the names of the inputs",
       );
     }
     const names = Object.keys(feeds);
+    const last = this.#plans[0];
+    let fits = last !== undefined && last.feedCount === names.length;
     for (const name of names) {
       const port = this.#ports.get(name);
       if (!port) this.#failName("input", name, [...this.#ports.keys()]);
       const tensor = feeds[name]!;
-      const data = checkFeed(port, tensor);
-      this.#fedData[port.id] = data;
-      this.#fedDims[port.id] = tensor.dims;
+      const data = checkFeedElements(port, tensor);
+      const { id } = port;
+      const known = last?.feeds[id];
+      if (
+        known && known.count === data.length &&
+        sameExtents(known.dims, tensor.dims)
+      ) {
+        if (known.value && !sameElements(known.value, data)) fits = false;
+      } else {
+        checkFeedExtents(port, tensor, data.length);
+        fits = false;
+      }
+      this.#fedData[id] = data;
+      this.#fedDims[id] = tensor.dims;
     }
     this.#fedCount = names.length;
+    // As many as in the plan, and all of them the plan's.
+    if (fits) return last;
     for (const { id, name } of inputs) {
       if (this.#fedData[id] === undefined) {
         throw new OptionError(
@@ -290,6 +333,7 @@ export class Session implements AsyncDisposable {
         );
       }
     }
+    return undefined;
   }
 
   #planFor(program: Program): Plan {
@@ -322,23 +366,23 @@ export class Session implements AsyncDisposable {
   }
 
   /** Whether a plan is for the feeds' shapes, and elements where they count. */
-  #fits({ feeds }: Plan): boolean {
-    if (feeds.size !== this.#fedCount) return false;
-    for (const [id, spec] of feeds) {
+  #fits({ feeds, feedCount }: Plan): boolean {
+    return feedCount === this.#fedCount && feeds.every((known, id) => {
+      if (!known) return true;
       const dims = this.#fedDims[id];
-      if (!dims || spec.dims.length !== dims.length) return false;
-      for (let d = 0; d < dims.length; d++) {
-        if (spec.dims[d] !== dims[d]) return false;
-      }
-      const { value } = spec;
-      if (!value) continue;
-      const data = this.#fedData[id]!;
-      for (let i = 0; i < value.length; i++) {
-        if (value[i] !== data[i]) return false;
-      }
-    }
-    return true;
+      return dims !== undefined && sameExtents(known.dims, dims) &&
+        (!known.value || sameElements(known.value, this.#fedData[id]!));
+    });
   }
+}
+
+/** Empties a list, which keeps its length. */
+function forget(list: unknown[]): void {
+  for (let i = 0; i < list.length; i++) list[i] = undefined;
+}
+
+function sameElements(known: OnnxData, given: OnnxData): boolean {
+  return known.every((value, i) => value === given[i]);
 }
 
 function metadataOf({ name, type, shape }: Port): ValueMetadata {
@@ -354,15 +398,6 @@ function overlap(a: OnnxData, b: OnnxData): boolean {
   return a.buffer === b.buffer &&
     a.byteOffset < b.byteOffset + b.byteLength &&
     b.byteOffset < a.byteOffset + a.byteLength;
-}
-
-/**
- * The bytes as a Uint8Array proper: the `slice` of Node's Buffer does not copy.
- */
-function plainBytes(model: Uint8Array): Uint8Array {
-  return model instanceof Uint8Array
-    ? new Uint8Array(model.buffer, model.byteOffset, model.byteLength)
-    : model; // refused by what reads it
 }
 
 /**
@@ -408,21 +443,16 @@ export async function createSession(
   model: Uint8Array,
   options: SessionOptions = {},
 ): Promise<Session> {
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(KNOWN, name)) {
-      throw new OptionError(
-        `Cannot create a session: unknown option "${name}", expected ${
-          Object.keys(KNOWN).join(", ")
-        }`,
-      );
-    }
+  const unknown = unknownOption(options, KNOWN);
+  if (unknown !== undefined) {
+    throw new OptionError(`Cannot create a session: ${unknown}`);
   }
   const choice = options.kernels;
   const kernels = (): Kernels => resolveKernels(choice);
   if (choice !== undefined) kernels(); // an unknown one fails here
   const external = externalDataOf(options.externalData);
   return new Session(
-    loadProgram(viewModel(plainBytes(model)), external, kernels),
+    loadProgram(viewModel(model), external, kernels),
     kernels,
   );
 }

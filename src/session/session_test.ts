@@ -164,6 +164,83 @@ Deno.test("feeds are checked", async () => {
   assertEquals([...(await session.run({ x }))["y"]!.data], [3, 6, 9]);
 });
 
+Deno.test("what fitted before is checked again", async () => {
+  await using session = await createSession(modelBytes(AFFINE));
+  const x = tensor([1, 2, 3], [1, 3]);
+  const y = tensor([0, 0, 0], [1, 3]);
+  const again = async (): Promise<void> => {
+    await session.run({ x }, { y });
+    assertEquals([...y.data], [3, 6, 9]);
+    y.data.fill(0);
+  };
+  const bad: [unknown, unknown, new (...args: never[]) => Error][] = [
+    [{}, { y }, OptionError],
+    [{ z: x }, { y }, OptionError],
+    [{ x, z: x }, { y }, OptionError],
+    [Object.create({ x }), { y }, OptionError],
+    [{ x: { ...x, data: new Float32Array(4) } }, { y }, ShapeError],
+    [{ x: { ...x, dims: [3, 1] } }, { y }, ShapeError],
+    [{ x: { ...x, dims: [1, 3, 1] } }, { y }, ShapeError],
+    [{ x: { ...x, dims: Int32Array.of(1, 3) } }, { y }, ShapeError],
+    [{ x: { ...x, dims: undefined } }, { y }, ShapeError],
+    [{ x: { ...x, type: "int32" } }, { y }, OptionError],
+    [{ x: { ...x, data: new Int32Array(3) } }, { y }, OptionError],
+    [{ x: { ...x, location: "gpu-buffer" } }, { y }, UnsupportedError],
+    [{ x }, { y: { ...y, dims: [3] } }, ShapeError],
+    [{ x }, { y: { ...y, dims: Int32Array.of(1, 3) } }, ShapeError],
+    [{ x }, { y: { ...y, data: new Float32Array(4) } }, ShapeError],
+    [{ x }, { y: { ...y, data: new Float64Array(3) } }, OptionError],
+  ];
+  await again();
+  for (const [feeds, fetches, Class] of bad) {
+    await assertFails(
+      session.run(
+        feeds as Record<string, SessionTensor>,
+        fetches as Record<string, SessionTensor>,
+      ),
+      Class,
+      "Cannot ",
+    );
+    assertEquals([...y.data], [0, 0, 0]);
+    await again();
+  }
+});
+
+Deno.test("feeds may come in any order, with defaults or without", async () => {
+  const model: TestModel = {
+    nodes: [
+      { op: "Sub", inputs: ["a", "b"], outputs: ["d"] },
+      { op: "Mul", inputs: ["d", "s"], outputs: ["y"] },
+    ],
+    inputs: {
+      a: { type: "float32", dims: ["N"] },
+      b: { type: "float32", dims: ["N"] },
+      s: { type: "float32", dims: [] },
+    },
+    outputs: ["y"],
+    initializers: { s: values("float32", [], [2]) },
+  };
+  await using session = await createSession(modelBytes(model));
+  const a = tensor([5], [1]);
+  const b = tensor([3], [1]);
+  const s = tensor([10], []);
+  const two = { a: tensor([5, 6], [2]), b: tensor([3, 3], [2]) };
+  const cases: [Record<string, SessionTensor>, number[]][] = [
+    [{ a, b }, [4]],
+    [{ b, a }, [4]],
+    [{ s, b, a }, [20]],
+    [two, [4, 6]],
+    [{ a, s, b }, [20]],
+    [{ a, b }, [4]],
+    [{ a: b, b: a }, [-4]],
+  ];
+  for (const [feeds, expected] of [...cases, ...cases]) {
+    const { y } = await session.run(feeds);
+    assertEquals([...y!.data], expected);
+  }
+  await assertFails(session.run({ a, s }), OptionError, '"b"', "missing");
+});
+
 Deno.test("a default input may be fed", async () => {
   const model: TestModel = {
     ...AFFINE,

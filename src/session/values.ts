@@ -63,6 +63,12 @@ export function checkSize(type: OnnxType, dims: readonly number[]): number {
 /**
  * A zeroed array for a value.
  *
+ * It costs what the system takes for giving its pages, when they are touched
+ * first: copying 2 to 25 MB into a new array takes 1.5 to 1.7 times as long as
+ * into one that is there, 50 KB five times, where zeros and the collector count
+ * too; the least is half a microsecond. A copy by `slice` or by the constructor
+ * and a view of a new buffer take as long.
+ *
  * @throws {UnsupportedError} If there is no memory for it.
  */
 export function createArray(type: OnnxType, count: number): OnnxData {

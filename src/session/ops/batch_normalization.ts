@@ -10,6 +10,11 @@ import { foldStatistics } from "../../kernels/coefficients.ts";
 import { type Layout, layoutOf } from "../../kernels/layout.ts";
 import type { Parameters } from "../../kernels/types.ts";
 import type { OnnxData } from "../../onnx/element_types.ts";
+import {
+  IS_TEST_REMOVAL_OPSET,
+  SPATIAL_REMOVAL_OPSET,
+  TRAINING_MODE_OPSET,
+} from "../../onnx/versions.ts";
 import type { ElementType, TensorData } from "../../tensor.ts";
 import { isFloat, isHalf, type Spec } from "../values.ts";
 import { decodeHalf, encodeHalf } from "./half.ts";
@@ -35,11 +40,6 @@ interface Settings {
   readonly spatial: boolean;
 }
 
-/** The first opsets: mode by the number of outputs, no `spatial`, by attribute. */
-const OUTPUT_MODE_OPSET = 7;
-const ALWAYS_SPATIAL_OPSET = 9;
-const TRAINING_MODE_OPSET = 14;
-
 /** The outputs: y, running mean and variance, and before opset 14 the batch's. */
 const RUNNING_MEAN = 1;
 const RUNNING_VARIANCE = 2;
@@ -52,7 +52,7 @@ function readSettings(node: OperatorNode): Settings {
   const { attributes, opset, outputs } = node;
   const extra = outputs.slice(1).some((present) => present);
   let training = extra;
-  if (opset < OUTPUT_MODE_OPSET) {
+  if (opset < IS_TEST_REMOVAL_OPSET) {
     training = !attributes.flag("is_test", false);
   } else if (opset >= TRAINING_MODE_OPSET) {
     training = attributes.flag("training_mode", false);
@@ -67,7 +67,7 @@ function readSettings(node: OperatorNode): Settings {
     epsilon: attributes.float("epsilon", Math.fround(1e-5)),
     momentum: attributes.float("momentum", Math.fround(0.9)),
     training,
-    spatial: opset >= ALWAYS_SPATIAL_OPSET || attributes.flag("spatial", true),
+    spatial: opset >= SPATIAL_REMOVAL_OPSET || attributes.flag("spatial", true),
   };
 }
 

@@ -11,8 +11,21 @@ import { OptionError } from "../../errors.ts";
 import { layoutOf } from "../../kernels/layout.ts";
 import type { Parameters } from "../../kernels/types.ts";
 import type { OnnxData, OnnxType } from "../../onnx/element_types.ts";
+import { BROADCAST_MAX_OPSET, BROADCAST_OPSET } from "../../onnx/versions.ts";
 import { checkSize, countOf, isFloat, type Spec } from "../values.ts";
 import { affineRun } from "./affine.ts";
+import {
+  addLoops,
+  divideLoops,
+  type Float32Loops,
+  greaterLoops,
+  greaterOf,
+  lesserLoops,
+  lesserOf,
+  multiplyLoops,
+  powerLoops,
+  subtractLoops,
+} from "./float32_loops.ts";
 import { throughFloat32, widened } from "./half.ts";
 import {
   type Affine,
@@ -35,71 +48,20 @@ import {
 import { isNumeric } from "./unary.ts";
 
 /** One row: `y[yi + i] = f(a[ai + i * as], b[bi + i * bs])`, steps 0 or 1. */
-type Row<T, Y = T> = (
-  a: T,
+type Row = (
+  a: OnnxData,
   ai: number,
   as: number,
-  b: T,
+  b: OnnxData,
   bi: number,
   bs: number,
-  y: Y,
+  y: OnnxData,
   yi: number,
   count: number,
 ) => void;
-type Row32 = Row<Float32Array>;
 
-// Written out for each operator: V8 compiles one loop that calls different
-// functions for the slowest of them, and a loop whose operand does not move is
-// twice as fast as one that multiplies its step.
-
-const addFloat32: Row32 = (a, ai, as, b, bi, bs, y, yi, count) => {
-  const end = yi + count;
-  if (as === 0) {
-    const value = a[ai]!;
-    for (; yi < end; yi++, bi += bs) y[yi] = value + b[bi]!;
-  } else if (bs === 0) {
-    const value = b[bi]!;
-    for (; yi < end; yi++, ai++) y[yi] = a[ai]! + value;
-  } else for (; yi < end; yi++, ai++, bi++) y[yi] = a[ai]! + b[bi]!;
-};
-
-const subtractFloat32: Row32 = (a, ai, as, b, bi, bs, y, yi, count) => {
-  const end = yi + count;
-  if (as === 0) {
-    const value = a[ai]!;
-    for (; yi < end; yi++, bi += bs) y[yi] = value - b[bi]!;
-  } else if (bs === 0) {
-    const value = b[bi]!;
-    for (; yi < end; yi++, ai++) y[yi] = a[ai]! - value;
-  } else for (; yi < end; yi++, ai++, bi++) y[yi] = a[ai]! - b[bi]!;
-};
-
-const multiplyFloat32: Row32 = (a, ai, as, b, bi, bs, y, yi, count) => {
-  const end = yi + count;
-  if (as === 0) {
-    const value = a[ai]!;
-    for (; yi < end; yi++, bi += bs) y[yi] = value * b[bi]!;
-  } else if (bs === 0) {
-    const value = b[bi]!;
-    for (; yi < end; yi++, ai++) y[yi] = a[ai]! * value;
-  } else for (; yi < end; yi++, ai++, bi++) y[yi] = a[ai]! * b[bi]!;
-};
-
-const divideFloat32: Row32 = (a, ai, as, b, bi, bs, y, yi, count) => {
-  const end = yi + count;
-  if (as === 0) {
-    const value = a[ai]!;
-    for (; yi < end; yi++, bi += bs) y[yi] = value / b[bi]!;
-  } else if (bs === 0) {
-    const value = b[bi]!;
-    for (; yi < end; yi++, ai++) y[yi] = a[ai]! / value;
-  } else for (; yi < end; yi++, ai++, bi++) y[yi] = a[ai]! / b[bi]!;
-};
-
-/** A row of any other type or operator. */
-function rowOf(f: (a: never, b: never) => number | bigint | boolean): Row<
-  OnnxData
-> {
+/** A row of any type and operator. */
+function rowOf(f: (a: never, b: never) => number | bigint | boolean): Row {
   const call = f as (a: number | bigint, b: number | bigint) =>
     | number
     | bigint;
@@ -113,7 +75,7 @@ function rowOf(f: (a: never, b: never) => number | bigint | boolean): Row<
 
 /** An operator of two values, by the type that it computes in. */
 interface Arithmetic {
-  readonly float32?: Row32;
+  readonly float32?: Float32Loops;
   readonly float: (a: number, b: number) => number;
   /** On integers of at most 32 bits; stored modulo their range. */
   readonly integer?: (a: number, b: number) => number;
@@ -126,9 +88,6 @@ interface Arithmetic {
   ) => Pick<Affine, "factors" | "summands"> | undefined;
 }
 
-/** The first opset whose arithmetic broadcasts as NumPy does. */
-const NUMPY_OPSET = 7;
-
 /**
  * The extents of the operands, where the second is put along the first.
  *
@@ -138,7 +97,7 @@ const NUMPY_OPSET = 7;
 function alignment(
   node: OperatorNode,
 ): (a: readonly number[], b: readonly number[]) => readonly number[] {
-  if (node.opset >= NUMPY_OPSET) return (_, b) => b;
+  if (node.opset >= BROADCAST_OPSET) return (_, b) => b;
   const broadcasts = node.attributes.flag("broadcast", false);
   const axis = node.attributes.int("axis", undefined);
   return (a, b) => {
@@ -172,18 +131,49 @@ function alignment(
   };
 }
 
+/**
+ * From how many elements on a row gets arrays of its own, so that one index
+ * does for all: making three of them takes as long as 100 elements.
+ */
+const LONG_ROW = 256;
+
+/** A row of float32. Neither operand moves where a third one has the extent. */
+function float32Row(
+  { both, first, second, apart }: Float32Loops,
+  general: Row,
+): Row {
+  return (a, ai, as, b, bi, bs, y, yi, count) => {
+    const left = a as Float32Array;
+    const right = b as Float32Array;
+    const result = y as Float32Array;
+    const part = (data: Float32Array, start: number): Float32Array =>
+      count === data.length ? data : data.subarray(start, start + count);
+    if (as === 0 && bs === 1 && bi === yi) {
+      first(left, ai, right, result, yi, yi + count);
+    } else if (bs === 0 && as === 1 && ai === yi) {
+      second(left, right, bi, result, yi, yi + count);
+    } else if (as + bs === 2 && count >= LONG_ROW) {
+      both(part(left, ai), part(right, bi), part(result, yi));
+    } else if (as + bs === 2 && apart) {
+      apart(left, ai, right, bi, result, yi, count);
+    } else general(a, ai, as, b, bi, bs, y, yi, count);
+  };
+}
+
 /** A run over two operands, row by row. */
 function rows(
   a: readonly number[],
   b: readonly number[],
   y: readonly number[],
-  row: Row<OnnxData>,
+  general: Row,
+  loops?: Float32Loops,
 ): Run {
   const nest = nestOf(y, [broadcastStrides(a, y), broadcastStrides(b, y)]);
   const last = nest.outer.length;
   const as = nest.strides[0]![last]!;
   const bs = nest.strides[1]![last]!;
   const { inner } = nest;
+  const row = loops ? float32Row(loops, general) : general;
   if (last === 0) {
     return ([a, b], [y]) => row(a!, 0, as, b!, 0, bs, y!, 0, nest.count);
   }
@@ -226,6 +216,19 @@ function arithmetic(operator: Arithmetic, since = 1): Operator {
   };
 }
 
+/** How an operator computes in a type. */
+function loopsOf(
+  { float, integer, bigint, float32 }: Arithmetic,
+  type: OnnxType,
+): [Row, Float32Loops | undefined] {
+  const kind = widened({ type, dims: [] }).type;
+  if (isFloat(kind)) {
+    return [rowOf(float), kind === "float32" ? float32 : undefined];
+  }
+  const isWideKind = kind === "int64" || kind === "uint64";
+  return [rowOf(isWideKind ? bigint! : integer!), undefined];
+}
+
 function binary(
   node: OperatorNode,
   operator: Arithmetic,
@@ -245,19 +248,10 @@ function binary(
       reuse: [affine.input],
     };
   }
-  const kind = widened({ type, dims }).type;
-  const row = kind === "float32" && operator.float32
-    ? operator.float32 as unknown as Row<OnnxData>
-    : rowOf(
-      isFloat(kind)
-        ? operator.float
-        : kind === "int64" || kind === "uint64"
-        ? operator.bigint!
-        : operator.integer!,
-    );
+  const run = rows(a.dims, b.dims, dims, ...loopsOf(operator, type));
   return {
     outputs,
-    run: throughFloat32(operands, outputs, rows(a.dims, b.dims, dims, row)),
+    run: throughFloat32(operands, outputs, run),
     reuse: reusable(operands, type, dims),
     mayFail: operator.mayFail && !isFloat(type),
   };
@@ -311,7 +305,7 @@ function integerPower(a: number, b: number): number {
 }
 
 const add: Arithmetic = {
-  float32: addFloat32,
+  float32: addLoops,
   float: (a, b) => a + b,
   integer: (a, b) => a + b,
   bigint: (a, b) => a + b,
@@ -319,7 +313,7 @@ const add: Arithmetic = {
 };
 
 const subtract: Arithmetic = {
-  float32: subtractFloat32,
+  float32: subtractLoops,
   float: (a, b) => a - b,
   integer: (a, b) => a - b,
   bigint: (a, b) => a - b,
@@ -331,7 +325,7 @@ const subtract: Arithmetic = {
 };
 
 const multiply: Arithmetic = {
-  float32: multiplyFloat32,
+  float32: multiplyLoops,
   float: (a, b) => a * b,
   integer: Math.imul,
   bigint: (a, b) => a * b,
@@ -339,7 +333,7 @@ const multiply: Arithmetic = {
 };
 
 const divide: Arithmetic = {
-  float32: divideFloat32,
+  float32: divideLoops,
   float: (a, b) => a / b,
   integer: (a, b) => Math.trunc(a / checkDivisor(b)),
   bigint: (a, b) => a / checkDivisor(b),
@@ -368,15 +362,20 @@ const power: Operator = {
       checkSize(a.type, dims);
       const outputs = [{ type: a.type, dims }];
       const isWideResult = a.type === "int64" || a.type === "uint64";
+      const isFloat32 = [a, b].every((each) =>
+        widened(each).type === "float32"
+      );
       const row = rowOf((x: number | bigint, y: number | bigint) => {
         const result = isFloat(a.type)
           ? Number(x) ** Number(y)
           : integerPower(Number(x), Number(y));
         return isWideResult ? toBigInt(result) : result;
       });
+      const loops = isFloat32 ? powerLoops : undefined;
+      const run = rows(a.dims, b.dims, dims, row, loops);
       return {
         outputs,
-        run: throughFloat32([a, b], outputs, rows(a.dims, b.dims, dims, row)),
+        run: throughFloat32([a, b], outputs, run),
         reuse: reusable([a, b], a.type, dims),
       };
     };
@@ -426,9 +425,6 @@ function predicate(
 const isAny = (): boolean => true;
 const isBool = (type: OnnxType): boolean => type === "bool";
 
-/** The first opset whose Max, Min, Sum and Mean broadcast. */
-const VARIADIC_OPSET = 8;
-
 /** The same operator between all inputs, from the left. */
 function variadic(operator: Arithmetic, mean = false): Operator {
   return {
@@ -445,7 +441,7 @@ function variadic(operator: Arithmetic, mean = false): Operator {
         operator.integer ? isNumeric : isFloat,
       );
       const dims = broadcastDims(...operands.map(({ dims }) => dims));
-      if (node.opset < VARIADIC_OPSET) {
+      if (node.opset < BROADCAST_MAX_OPSET) {
         for (const each of operands) {
           if (
             countOf(each.dims) !== countOf(dims) ||
@@ -482,27 +478,22 @@ function foldLeft(
   count: number,
 ): Outcome {
   const outputs = [{ type, dims }];
-  const kind = widened({ type, dims }).type;
-  const row = rowOf(
-    isFloat(kind)
-      ? operator.float
-      : kind === "int64" || kind === "uint64"
-      ? operator.bigint!
-      : operator.integer!,
-  );
-  // The first step repeats the first operand; the others go on in the output.
-  const copy = rowOf((a: number | bigint) => a);
-  const first = rows(operands[0]!.dims, operands[0]!.dims, dims, copy);
-  const rest = operands.slice(1).map((each) =>
-    rows(dims, each.dims, dims, row)
-  );
+  const [row, loops] = loopsOf(operator, type);
+  // The first step takes two operands, the others go on in the output.
+  const [a, b, ...others] = operands;
+  const first = b
+    ? rows(a!.dims, b.dims, dims, row, loops)
+    : rows(a!.dims, a!.dims, dims, rowOf((x: number | bigint) => x));
+  const rest = others.map((each) => rows(dims, each.dims, dims, row, loops));
   return {
     outputs,
     run: throughFloat32(operands, outputs, (ins, outs) => {
       const y = outs[0]!;
-      first([ins[0], ins[0]], outs);
-      rest.forEach((run, i) => run([y, ins[i + 1]], outs));
-      if (divisor > 0) {
+      first([ins[0], b ? ins[1] : ins[0]], outs);
+      rest.forEach((run, i) => run([y, ins[i + 2]], outs));
+      if (divisor > 0 && y instanceof Float32Array) {
+        divideLoops.second(y, Float32Array.of(divisor), 0, y, 0, count);
+      } else if (divisor > 0) {
         for (let i = 0; i < count; i++) y[i] = (y[i] as number) / divisor;
       }
     }),
@@ -511,13 +502,15 @@ function foldLeft(
 
 // Of equal ones, such as -0 and 0, the first, as in onnxruntime; NaN stays.
 const lesser: Arithmetic = {
-  float: (a, b) => a !== a ? a : b < a || b !== b ? b : a,
+  float32: lesserLoops,
+  float: lesserOf,
   integer: Math.min,
   bigint: (a, b) => a < b ? a : b,
 };
 
 const greater: Arithmetic = {
-  float: (a, b) => a !== a ? a : b > a || b !== b ? b : a,
+  float32: greaterLoops,
+  float: greaterOf,
   integer: Math.max,
   bigint: (a, b) => a > b ? a : b,
 };
@@ -556,8 +549,8 @@ const where: Operator = {
   },
 };
 
-/** The operators. */
-export const BINARY: OperatorTable = {
+/** The operators; marked, so that bundlers can leave them out. */
+export const BINARY: OperatorTable = /* @__PURE__ */ (() => ({
   Add: arithmetic(add),
   And: predicate((a, b) => Boolean(a && b), 1, isBool),
   Div: arithmetic(divide),
@@ -567,13 +560,13 @@ export const BINARY: OperatorTable = {
   Less: predicate((a, b) => a < b, 1, isNumeric),
   LessOrEqual: predicate((a, b) => a <= b, 12, isNumeric),
   Max: variadic(greater),
-  Mean: variadic({ float: (a, b) => a + b }, true),
+  Mean: variadic({ float32: addLoops, float: (a, b) => a + b }, true),
   Min: variadic(lesser),
   Mul: arithmetic(multiply),
   Or: predicate((a, b) => Boolean(a || b), 1, isBool),
   Pow: power,
   Sub: arithmetic(subtract),
-  Sum: variadic({ float: (a, b) => a + b }),
+  Sum: variadic({ float32: addLoops, float: (a, b) => a + b }),
   Where: where,
   Xor: predicate((a, b) => Boolean(a) !== Boolean(b), 1, isBool),
-};
+}))();

@@ -9,6 +9,10 @@
  */
 
 import { forEachBlock, type Layout, layoutOf } from "../../kernels/layout.ts";
+import {
+  REDUCE_INPUT_OPSET,
+  REDUCE_SUM_INPUT_OPSET,
+} from "../../onnx/versions.ts";
 import { checkSize, isFloat } from "../values.ts";
 import { throughFloat32 } from "./half.ts";
 import {
@@ -45,13 +49,9 @@ interface ReductionRules {
   readonly nonEmpty?: boolean;
 }
 
-/** The first opset with axes as an input, for ReduceSum and for the others. */
-const SUM_INPUT_OPSET = 13;
-const INPUT_OPSET = 18;
-
 function reduction(
   { number, integer, bigint, nonEmpty }: ReductionRules,
-  inputOpset = INPUT_OPSET,
+  inputOpset = REDUCE_INPUT_OPSET,
 ): Operator {
   return {
     since: 1,
@@ -184,8 +184,8 @@ function sumFloat32(
 const sum = (total: number, x: number): number => total + x;
 const wideSum = (total: bigint, x: bigint): bigint => total + x;
 
-/** The operators. */
-export const REDUCTIONS: OperatorTable = {
+/** The operators; marked, so that bundlers can leave them out. */
+export const REDUCTIONS: OperatorTable = /* @__PURE__ */ (() => ({
   ReduceMax: reduction({
     // Starts below everything; NaN stays, as Math.max has it.
     number: { start: -Infinity, step: Math.max },
@@ -219,10 +219,10 @@ export const REDUCTIONS: OperatorTable = {
   ReduceSum: reduction({
     number: { start: 0, step: sum },
     bigint: { start: 0n, step: wideSum },
-  }, SUM_INPUT_OPSET),
+  }, REDUCE_SUM_INPUT_OPSET),
   ReduceSumSquare: reduction({
     number: { start: 0, step: (total, x) => total + x * x },
     integer: { start: 0, step: (total, x) => (total + Math.imul(x, x)) | 0 },
     bigint: { start: 0n, step: (total, x) => total + x * x },
   }),
-};
+}))();

@@ -14,7 +14,8 @@ import { REDUCTIONS } from "./reduce.ts";
 import { UNARY } from "./unary.ts";
 import { VIEWS } from "./views.ts";
 
-const TABLE: OperatorTable = {
+// Marked, so that bundlers can leave it and all operators out.
+const TABLE: OperatorTable = /* @__PURE__ */ (() => ({
   ...BINARY,
   ...CASTS,
   ...CONSTANTS,
@@ -23,7 +24,7 @@ const TABLE: OperatorTable = {
   ...REDUCTIONS,
   ...UNARY,
   ...VIEWS,
-};
+}))();
 
 /** An operator of ONNX' own domain; undefined if the session has it not. */
 export function operatorNamed(name: string): Operator | undefined {
@@ -41,7 +42,8 @@ export function operatorNamed(name: string): Operator | undefined {
  * assert(SESSION_OPERATORS.includes("BatchNormalization"));
  * ```
  */
-export const SESSION_OPERATORS: readonly string[] = Object.keys(TABLE).sort();
+export const SESSION_OPERATORS: readonly string[] =
+  /* @__PURE__ */ (() => Object.keys(TABLE).sort())();
 
 /**
  * The newest version of ONNX' operators whose changes were read: no operator

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { AXES_INPUT_OPSET } from "../../onnx/versions.ts";
 import { countOf } from "../values.ts";
 import {
   axesOf,
@@ -30,9 +31,8 @@ const identity: Operator = {
   load: () => (inputs) => viewOf(inputs, inputs.get(0).dims),
 };
 
-/** The first opsets: shape as an input, negative axes, axes as an input. */
+/** The first opset whose Reshape has its shape as an input. */
 const RESHAPE_INPUT_OPSET = 5;
-const SQUEEZE_INPUT_OPSET = 13;
 
 function reshaped(
   node: OperatorNode,
@@ -118,7 +118,7 @@ const squeeze: Operator = {
   since: 1,
   inputs: [1, 2],
   load(node) {
-    const axesIn = axesOf(node, SQUEEZE_INPUT_OPSET);
+    const axesIn = axesOf(node, AXES_INPUT_OPSET);
     return (inputs) => {
       const { dims } = inputs.get(0);
       const given = axesIn(inputs);
@@ -143,7 +143,7 @@ const unsqueeze: Operator = {
   since: 1,
   inputs: [1, 2],
   load(node) {
-    const axesIn = axesOf(node, SQUEEZE_INPUT_OPSET);
+    const axesIn = axesOf(node, AXES_INPUT_OPSET);
     return (inputs) => {
       const { dims } = inputs.get(0);
       const given = axesIn(inputs);
