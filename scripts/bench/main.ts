@@ -12,12 +12,14 @@
 import { elementTypeSection } from "./element_types.ts";
 import { growthSection } from "./growth.ts";
 import { inferenceSection } from "./inference.ts";
+import { largeFilesSection } from "./large_files.ts";
 import { describeMachine } from "./machine.ts";
 import { whyNotThreaded } from "./onnxruntime.ts";
 import { overheadSection } from "./overhead.ts";
 import { firstResultSection, memorySection } from "./processes.ts";
 import { formatSection, type Section } from "./report.ts";
 import type { RoundOptions } from "./rounds.ts";
+import { operatorSection, sessionSection } from "./session.ts";
 import { AWKWARD_SHAPES, type BenchShape, nameOf, SHAPES } from "./shapes.ts";
 import { startTfjs } from "./tfjs.ts";
 import { bothSection, forwardSection } from "./training.ts";
@@ -48,11 +50,15 @@ const SECTIONS: Readonly<
       named("[8, 64, 56, 56]", "[8, 56, 56, 64] last"),
       options,
     ),
+  session: (options) => sessionSection(SHAPES, options),
+  operators: (options) =>
+    operatorSection(named("[8, 64, 56, 56]")[0]!, options),
   forward: (options) => forwardSection([...SHAPES, ...AWKWARD_SHAPES], options),
   both: (options) => bothSection(SHAPES, options),
   first: ({ rounds }) => firstResultSection(rounds),
   memory: () => memorySection(),
   growth: growthSection,
+  files: ({ rounds }) => largeFilesSection(rounds),
 };
 
 /** What the table has to say about peers that could not be measured. */
