@@ -54,6 +54,10 @@ const ASC_FLAGS = [
   "stub",
   "--importMemory",
   "--noExportMemory",
+  // At least the binding's own areas (`HEAP` in `wasm_instance.ts`), in pages:
+  // engines that check addresses then need not check constant offsets.
+  "--initialMemory",
+  "3",
   "--noAssert",
   "--use",
   "abort=",
