@@ -5,6 +5,8 @@ import { affinePlanes, affineRows } from "./affine";
 import { affineHalfPlanes, affineHalfRows } from "./affine_half";
 import { bfloat16, float16 } from "./lanes";
 
+export { foldFloat32 } from "./fold";
+
 // @ts-ignore: decorator
 @inline
 function affine<T>(

@@ -12,6 +12,7 @@ import {
   halfBits,
   type TensorData,
 } from "../tensor.ts";
+import type { Statistics } from "./coefficients.ts";
 import { type Block, forEachBlock, type Layout } from "./layout.ts";
 import type { SlotVectors } from "./pieces.ts";
 import type { Parameters } from "./types.ts";
@@ -143,6 +144,10 @@ export class WasmInstance {
   /** The functions of the module. */
   readonly exports: WasmExports;
   #vectors: SlotVectors | undefined;
+  /** The last view of a result in the first staging area. */
+  #result: Elements;
+  /** The last views of folded vectors. */
+  #folded: ParameterAreas;
   readonly #singles: Float32Array;
   readonly #doubles: Float64Array;
   readonly #halves: Uint16Array;
@@ -176,11 +181,13 @@ export class WasmInstance {
     this.#singles = new Float32Array(this.buffer);
     this.#doubles = new Float64Array(this.buffer);
     this.#halves = new Uint16Array(this.buffer);
+    this.#result = this.#singles.subarray(0, 0);
     const singles = PARAMETER_BYTES / 4;
     this.#singleAreas = {
       factors: new Float32Array(this.buffer, FACTORS, singles),
       summands: new Float32Array(this.buffer, SUMMANDS, singles),
     };
+    this.#folded = this.#singleAreas;
     const doubles = PARAMETER_BYTES / 8;
     this.#doubleAreas = {
       factors: new Float64Array(this.buffer, FACTORS, doubles),
@@ -212,18 +219,45 @@ export class WasmInstance {
     a: Parameters,
     b: Parameters,
   ): void {
-    const bytes = bytesPerElement(type);
-    const half = bytes === 2;
-    const double = type === "float64";
+    const areas = type === "float64" ? this.#doubleAreas : this.#singleAreas;
+    const xPointer = x.buffer === this.buffer ? x.byteOffset : undefined;
+    const yPointer = y.buffer === this.buffer ? y.byteOffset : undefined;
+    const { extents } = layout;
+    if (extents.length === 3 && x.length > 0) {
+      const [outer, channels, inner] = extents as [number, number, number];
+      const isHere = xPointer !== undefined && yPointer !== undefined;
+      if (
+        (isHere || x.byteLength <= STAGING_BYTES) &&
+        runsAsItIs(outer, channels, inner, areas.factors.length)
+      ) {
+        // What most calls come to, with nothing allocated.
+        areas.factors.set(a);
+        areas.summands.set(b);
+        const to = yPointer ?? STAGING;
+        if (xPointer === undefined) this.#copyIn(type, x, to);
+        this.exports.affine[type](
+          xPointer ?? to,
+          to,
+          FACTORS,
+          SUMMANDS,
+          outer,
+          channels,
+          inner,
+        );
+        if (yPointer === undefined) this.#copyOut(type, y);
+        return;
+      }
+    }
+    const half = type === "float16" || type === "bfloat16";
     const call: Call = {
       kernel: this.exports.affine[type],
-      bytes,
+      bytes: bytesPerElement(type),
       memory: this.elements(type),
-      areas: double ? this.#doubleAreas : this.#singleAreas,
+      areas,
       x: half ? halfBits(x) : x as Elements,
       y: half ? halfBits(y) : y as Elements,
-      xPointer: x.buffer === this.buffer ? x.byteOffset : undefined,
-      yPointer: y.buffer === this.buffer ? y.byteOffset : undefined,
+      xPointer,
+      yPointer,
       a,
       b,
     };
@@ -231,6 +265,120 @@ export class WasmInstance {
       affineBlock(call, element, parameter, block);
     });
   }
+
+  /** Copies a whole array in. */
+  #copyIn(type: ElementType, x: TensorData, to: number): void {
+    if (type === "float32") this.#singles.set(x, to / 4);
+    else if (type === "float64") this.#doubles.set(x, to / 8);
+    else this.#halves.set(halfBits(x), to / 2);
+  }
+
+  /** Copies a whole array out of the first staging area. */
+  #copyOut(type: ElementType, y: TensorData): void {
+    const bits = type === "float16" || type === "bfloat16" ? halfBits(y) : y;
+    const memory = this.elements(type);
+    const { length } = bits;
+    let result = this.#result;
+    if (
+      result.length !== length ||
+      result.BYTES_PER_ELEMENT !== memory.BYTES_PER_ELEMENT
+    ) {
+      const start = STAGING / memory.BYTES_PER_ELEMENT;
+      result = memory.subarray(start, start + length);
+      this.#result = result;
+    }
+    bits.set(result);
+  }
+
+  /**
+   * Does what `foldStatistics` does in float32.
+   *
+   * @param a Receives the factors.
+   * @param b Receives the summands.
+   * @param statistics The layer's vectors.
+   */
+  fold(a: Parameters, b: Parameters, statistics: Statistics): void {
+    const { gamma, beta, mean, variance, epsilon } = statistics;
+    const { length } = a;
+    // Four inputs share the first staging area.
+    const bytes = STAGING_BYTES / 4;
+    const capacity = bytes / 4;
+    for (let first = 0; first < length; first += capacity) {
+      const count = Math.min(capacity, length - first);
+      this.#bringIn(STAGING, gamma, 1, first, count);
+      this.#bringIn(STAGING + bytes, beta, 0, first, count);
+      this.#bringIn(STAGING + 2 * bytes, mean, 0, first, count);
+      this.#bringIn(STAGING + 3 * bytes, variance, 0, first, count);
+      this.exports.fold(
+        STAGING,
+        STAGING + bytes,
+        STAGING + 2 * bytes,
+        STAGING + 3 * bytes,
+        FACTORS,
+        SUMMANDS,
+        count,
+        epsilon,
+      );
+      if (this.#folded.factors.length !== count) {
+        const { factors, summands } = this.#singleAreas;
+        this.#folded = {
+          factors: factors.subarray(0, count),
+          summands: summands.subarray(0, count),
+        };
+      }
+      a.set(this.#folded.factors, first);
+      b.set(this.#folded.summands, first);
+    }
+  }
+
+  /** Copies some values of a vector in, or what stands for a missing one. */
+  #bringIn(
+    to: number,
+    values: Parameters | undefined,
+    missing: number,
+    first: number,
+    count: number,
+  ): void {
+    const start = to / 4;
+    if (values === undefined) {
+      this.#singles.fill(missing, start, start + count);
+    } else {
+      this.#singles.set(
+        count === values.length
+          ? values
+          : values.subarray(first, first + count),
+        start,
+      );
+    }
+  }
+}
+
+/**
+ * Whether a block is best computed by one run of the kernel: its parameters fit
+ * their area, and are not to be repeated; see {@linkcode affineBlock}.
+ */
+function runsAsItIs(
+  outer: number,
+  channels: number,
+  inner: number,
+  capacity: number,
+): boolean {
+  if (channels > capacity) return false;
+  if (inner === 1) return rowsToJoin(outer, channels, capacity) === 1;
+  return !isShort(outer, channels, inner, capacity);
+}
+
+/** Whether planes are so short that rows with repeated parameters are better. */
+function isShort(
+  outer: number,
+  channels: number,
+  inner: number,
+  capacity: number,
+): boolean {
+  const short = channels * inner <= capacity
+    ? SHORT_PLANE
+    : SHORT_PLANE_IN_SLICES;
+  return inner < short && outer >= ROWS_TO_SPREAD;
 }
 
 /** Brings one block through, in slices of channels that fit their area. */
@@ -242,10 +390,7 @@ function affineBlock(
 ): void {
   const { a, b, areas: { factors, summands } } = call;
   const capacity = factors.length;
-  const short = channels * inner <= capacity
-    ? SHORT_PLANE
-    : SHORT_PLANE_IN_SLICES;
-  const repeat = inner < short && outer >= ROWS_TO_SPREAD ? inner : 1;
+  const repeat = isShort(outer, channels, inner, capacity) ? inner : 1;
   const slice = Math.min(channels, Math.floor(capacity / repeat));
   for (let first = 0; first < channels; first += slice) {
     const count = Math.min(slice, channels - first);

@@ -165,13 +165,13 @@ export class FrozenBatchNormalization {
    */
   call(x: Tensor, options: { readonly out?: Tensor } = {}): Tensor {
     const { name } = this;
-    checkTensor(x, `the input of layer "${name}"`);
+    checkTensor(x, "the input", name);
     checkKeys(options, { out: true }, "option");
     const layout = this.#layoutFor(x.dims);
     const { a, b } = this.#fold(x.type === "float64");
     const { out } = options;
     if (out) {
-      checkLike(out, x.type, x.dims, `out of layer "${name}"`);
+      checkLike(out, x.type, x.dims, "out", name);
       checkOverlap(x, out, name);
     }
     const y = out ??
