@@ -88,8 +88,8 @@ function affineRun<T>(
   const exponent = i16x8.splat(<i16> (zero | 0x7c00));
   const kept = i32x4.splat(zero | 0x8fffe000);
   const bias = i32x4.splat(zero | 0x77800000);
-  const magnitude = i32x4.splat(zero | 0x7fffffff);
-  const rebias = i32x4.splat(zero | (0xfff - 0x38000000));
+  const two = i32x4.splat(zero | 2);
+  const rebias = i32x4.splat(zero | (0x1ffe - 0x70000000));
   const sign = i16x8.splat(<i16> (zero | 0x8000));
   const lowest = i16x8.splat(<i16> (zero | 0x8400));
   const last = i16x8.splat(<i16> (zero | 0xf7ff));
@@ -115,7 +115,7 @@ function affineRun<T>(
       const x1 = decodeFinite(upperHigh(none, bits), kept, bias);
       const y0 = multiplyAdd<f32>(x0, a0, b0);
       const y1 = multiplyAdd<f32>(x1, a1, b1);
-      const rounded = roundUsual(y0, y1, magnitude, one, rebias);
+      const rounded = roundUsual(y0, y1, two, rebias);
       const special = v128.or(
         isUnusual(rounded, lowest, last),
         i16x8.eq(v128.and(bits, exponent), exponent),
