@@ -1,7 +1,8 @@
 // `y = x * a + b` on a block of outer x channels x inner elements of float32 or
 // float64, where `a` and `b` have one parameter per channel. Pointers are bytes,
-// extents are elements. `y` may be `x`: every element is loaded before it is stored, and
-// none is computed twice.
+// extents are elements; `toOutput` is how far `y` lies behind `x`, modulo 2^32.
+// `y` may be `x`: every element is loaded before it is stored, and none is
+// computed twice.
 
 import {
   loadLane,
@@ -27,11 +28,16 @@ const STRIP: usize = 8;
 // is, compares each address with the size of the memory before each load and
 // store of 16 bytes, where a memory copy moves 64 bytes unchecked. A loop that
 // only loads and stores takes 1.5 times as long as a memory copy on 0.77 MB,
-// 1.35 times on 1 MB, and no longer than it from 3 MB on. Hence loops end at a
-// pointer and not at a count, which is one instruction less (measured: 0.83 of
-// the time on 0.77 MB), offsets are constant, and the module declares that its
-// memory has the binding's areas at least (`scripts/build_kernels.ts`), so that
-// the constant offsets alone are known to fit (0.92 of the time).
+// 1.35 times on 1 MB, and no longer than it from 3 MB on (more where another
+// thread shares the core). Hence
+//
+// - loops end at a pointer and not at a count (0.83 of the time on 0.77 MB);
+// - offsets are constant, and the module declares that its memory has the
+//   binding's areas at least (`scripts/build_kernels.ts`), so that they alone
+//   are known to fit (0.92 of the time);
+// - `y` is given as a distance, so that where it is 0 what checks a load checks
+//   the store too (0.72 of the time, on which whatever passes through a staging
+//   area depends).
 
 /**
  * Any block with `inner` of 1: rows of `channels` elements, vectors run over
@@ -48,7 +54,7 @@ const STRIP: usize = 8;
 @inline
 export function affineRows<T>(
   x: usize,
-  y: usize,
+  toOutput: usize,
   a: usize,
   b: usize,
   outer: usize,
@@ -63,7 +69,6 @@ export function affineRows<T>(
     const strip = min(outer, STRIP);
     const tall = strip * stride;
     let cx = x;
-    let cy = y;
     let pa = a;
     let pb = b;
     for (; pa < turns; pa += UNROLL * 16) {
@@ -76,50 +81,44 @@ export function affineRows<T>(
       const b2 = v128.load(pb, 32);
       const b3 = v128.load(pb, 48);
       const last = cx + tall;
-      let py = cy;
       for (let px = cx; px < last; px += stride) {
         const y0 = multiplyAdd<T>(v128.load(px), a0, b0);
         const y1 = multiplyAdd<T>(v128.load(px, 16), a1, b1);
         const y2 = multiplyAdd<T>(v128.load(px, 32), a2, b2);
         const y3 = multiplyAdd<T>(v128.load(px, 48), a3, b3);
+        const py = px + toOutput;
         v128.store(py, y0);
         v128.store(py, y1, 16);
         v128.store(py, y2, 32);
         v128.store(py, y3, 48);
-        py += stride;
       }
       cx += UNROLL * 16;
-      cy += UNROLL * 16;
       pb += UNROLL * 16;
     }
     for (; pa < vectors; pa += 16) {
       const a0 = v128.load(pa);
       const b0 = v128.load(pb);
       const last = cx + tall;
-      let py = cy;
       for (let px = cx; px < last; px += stride) {
-        v128.store(py, multiplyAdd<T>(v128.load(px), a0, b0));
-        py += stride;
+        v128.store(px + toOutput, multiplyAdd<T>(v128.load(px), a0, b0));
       }
       cx += 16;
-      cy += 16;
       pb += 16;
     }
     for (; pa < end; pa += parameterBytes<T>()) {
       const a0 = loadSplat<T>(pa);
       const b0 = loadSplat<T>(pb);
       const last = cx + tall;
-      let py = cy;
       for (let px = cx; px < last; px += stride) {
-        storeLane<T>(py, multiplyAdd<T>(loadLane<T>(px), a0, b0));
-        py += stride;
+        storeLane<T>(
+          px + toOutput,
+          multiplyAdd<T>(loadLane<T>(px), a0, b0),
+        );
       }
       cx += sizeof<T>();
-      cy += sizeof<T>();
       pb += parameterBytes<T>();
     }
     x += tall;
-    y += tall;
     outer -= strip;
   }
 }
@@ -136,7 +135,7 @@ export function affineRows<T>(
 @inline
 export function affinePlanes<T>(
   x: usize,
-  y: usize,
+  toOutput: usize,
   a: usize,
   b: usize,
   outer: usize,
@@ -156,29 +155,27 @@ export function affinePlanes<T>(
         const y1 = multiplyAdd<T>(v128.load(x, 16), a0, b0);
         const y2 = multiplyAdd<T>(v128.load(x, 32), a0, b0);
         const y3 = multiplyAdd<T>(v128.load(x, 48), a0, b0);
+        const y = x + toOutput;
         v128.store(y, y0);
         v128.store(y, y1, 16);
         v128.store(y, y2, 32);
         v128.store(y, y3, 48);
-        y += UNROLL * 16;
       }
       if (bytes & 32) {
         const y0 = multiplyAdd<T>(v128.load(x), a0, b0);
         const y1 = multiplyAdd<T>(v128.load(x, 16), a0, b0);
+        const y = x + toOutput;
         v128.store(y, y0);
         v128.store(y, y1, 16);
         x += 32;
-        y += 32;
       }
       if (bytes & 16) {
-        v128.store(y, multiplyAdd<T>(v128.load(x), a0, b0));
+        v128.store(x + toOutput, multiplyAdd<T>(v128.load(x), a0, b0));
         x += 16;
-        y += 16;
       }
       for (let left = bytes & 15; left; left -= sizeof<T>()) {
-        storeLane<T>(y, multiplyAdd<T>(loadLane<T>(x), a0, b0));
+        storeLane<T>(x + toOutput, multiplyAdd<T>(loadLane<T>(x), a0, b0));
         x += sizeof<T>();
-        y += sizeof<T>();
       }
       pb += parameterBytes<T>();
     }
