@@ -21,6 +21,7 @@ import type { RoundOptions } from "./rounds.ts";
 import { AWKWARD_SHAPES, type BenchShape, nameOf, SHAPES } from "./shapes.ts";
 import { startTfjs } from "./tfjs.ts";
 import { bothSection, forwardSection } from "./training.ts";
+import { warmUpKernels } from "./warm_up.ts";
 
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 
@@ -86,6 +87,7 @@ async function main(): Promise<number> {
   const options = quick
     ? { rounds: 7, least: 0.3 }
     : { rounds: 15, least: 0.5 };
+  await warmUpKernels();
   const parts = [
     "# Speed, side by side",
     `Measured by \`deno task bench\` on ${await describeMachine()}.`,
@@ -93,6 +95,7 @@ async function main(): Promise<number> {
     await peerNotes(),
   ];
   console.log(parts.join("\n\n"));
+  await warmUpKernels();
   await startTfjs();
   for (const name of only) {
     const section = formatSection(await SECTIONS[name]!(options));

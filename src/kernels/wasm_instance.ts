@@ -147,6 +147,8 @@ function spread(
 
 /** An instance of the WASM module with a memory that never grows. */
 export class WasmInstance {
+  /** The memory; nothing grows it. */
+  readonly memory: WebAssembly.Memory;
   /** The memory's buffer; the same object for ever, as nothing grows it. */
   readonly buffer: ArrayBuffer;
   /** The functions of the module. */
@@ -184,6 +186,7 @@ export class WasmInstance {
         { cause },
       );
     }
+    this.memory = memory;
     this.exports = instantiate(module, memory);
     this.buffer = memory.buffer as ArrayBuffer; // not shared: not asked for
     this.#singles = new Float32Array(this.buffer);
