@@ -175,9 +175,16 @@ export function affinePlanes<T>(
         v128.store(x + toOutput, multiplyAdd<T>(v128.load(x), a0, b0));
         x += 16;
       }
-      for (let left = bytes & 15; left; left -= sizeof<T>()) {
-        storeLane<T>(x + toOutput, multiplyAdd<T>(loadLane<T>(x), a0, b0));
-        x += sizeof<T>();
+      if (bytes & 8) {
+        const y0 = multiplyAdd<T>(v128.load_zero<u64>(x), a0, b0);
+        v128.store_lane<u64>(x + toOutput, y0, 0);
+        x += 8;
+      }
+      if (sizeof<T>() == 4) {
+        if (bytes & 4) {
+          storeLane<T>(x + toOutput, multiplyAdd<T>(loadLane<T>(x), a0, b0));
+          x += 4;
+        }
       }
       pb += parameterBytes<T>();
     }
