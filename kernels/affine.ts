@@ -1,17 +1,15 @@
-// `y = x * a + b` on a block of outer x channels x inner elements, where `a`
-// and `b` have one parameter per channel. Pointers are bytes, extents are
-// elements. `y` may be `x`: every element is loaded before it is stored, and
-// none is computed twice.
+// `y = x * a + b` on a block of outer x channels x inner elements of float32 or
+// float64, where `a` and `b` have one parameter per channel. Pointers are bytes,
+// extents are elements; `toOutput` is how far `y` lies behind `x`, modulo 2^32.
+// `y` may be `x`: every element is loaded before it is stored, and none is
+// computed twice.
 
 import {
-  lanes,
   loadLane,
-  loadLanes,
   loadSplat,
   multiplyAdd,
   parameterBytes,
   storeLane,
-  storeLanes,
 } from "./lanes";
 
 /** Vectors per turn of an unrolled loop: one cache line of 64 bytes. */
@@ -24,6 +22,22 @@ const UNROLL: usize = 4;
  * the binding joins narrow ones, see `WIDE_ROW` there).
  */
 const STRIP: usize = 8;
+
+// What bounds the loops here while tensors are in the L2 cache, as up to 1 MB,
+// is the number of instructions: an engine without trap handlers, as Deno's
+// is, compares each address with the size of the memory before each load and
+// store of 16 bytes, where a memory copy moves 64 bytes unchecked. A loop that
+// only loads and stores takes 1.5 times as long as a memory copy on 0.77 MB,
+// 1.35 times on 1 MB, and no longer than it from 3 MB on (more where another
+// thread shares the core). Hence
+//
+// - loops end at a pointer and not at a count (0.83 of the time on 0.77 MB);
+// - offsets are constant, and the module declares that its memory has the
+//   binding's areas at least (`scripts/build_kernels.ts`), so that they alone
+//   are known to fit (0.92 of the time);
+// - `y` is given as a distance, so that where it is 0 what checks a load checks
+//   the store too (0.72 of the time, on which whatever passes through a staging
+//   area depends).
 
 /**
  * Any block with `inner` of 1: rows of `channels` elements, vectors run over
@@ -40,79 +54,71 @@ const STRIP: usize = 8;
 @inline
 export function affineRows<T>(
   x: usize,
-  y: usize,
+  toOutput: usize,
   a: usize,
   b: usize,
   outer: usize,
   channels: usize,
 ): void {
   const stride = channels * sizeof<T>();
-  const step = lanes<T>() * sizeof<T>();
+  const parameters = channels * parameterBytes<T>();
+  const turns = a + (parameters & ~63);
+  const vectors = a + (parameters & ~15);
+  const end = a + parameters;
   while (outer) {
     const strip = min(outer, STRIP);
-    let left = channels;
-    let column: usize = 0;
+    const tall = strip * stride;
+    let cx = x;
     let pa = a;
     let pb = b;
-    if (isFloat<T>()) {
-      for (; left >= UNROLL * lanes<T>(); left -= UNROLL * lanes<T>()) {
-        const a0 = v128.load(pa);
-        const a1 = v128.load(pa, 16);
-        const a2 = v128.load(pa, 32);
-        const a3 = v128.load(pa, 48);
-        const b0 = v128.load(pb);
-        const b1 = v128.load(pb, 16);
-        const b2 = v128.load(pb, 32);
-        const b3 = v128.load(pb, 48);
-        let px = x + column;
-        let py = y + column;
-        for (let row = strip; row; row--) {
-          const y0 = multiplyAdd<T>(v128.load(px), a0, b0);
-          const y1 = multiplyAdd<T>(v128.load(px, 16), a1, b1);
-          const y2 = multiplyAdd<T>(v128.load(px, 32), a2, b2);
-          const y3 = multiplyAdd<T>(v128.load(px, 48), a3, b3);
-          v128.store(py, y0);
-          v128.store(py, y1, 16);
-          v128.store(py, y2, 32);
-          v128.store(py, y3, 48);
-          px += stride;
-          py += stride;
-        }
-        column += UNROLL * step;
-        pa += 64;
-        pb += 64;
+    for (; pa < turns; pa += UNROLL * 16) {
+      const a0 = v128.load(pa);
+      const a1 = v128.load(pa, 16);
+      const a2 = v128.load(pa, 32);
+      const a3 = v128.load(pa, 48);
+      const b0 = v128.load(pb);
+      const b1 = v128.load(pb, 16);
+      const b2 = v128.load(pb, 32);
+      const b3 = v128.load(pb, 48);
+      const last = cx + tall;
+      for (let px = cx; px < last; px += stride) {
+        const y0 = multiplyAdd<T>(v128.load(px), a0, b0);
+        const y1 = multiplyAdd<T>(v128.load(px, 16), a1, b1);
+        const y2 = multiplyAdd<T>(v128.load(px, 32), a2, b2);
+        const y3 = multiplyAdd<T>(v128.load(px, 48), a3, b3);
+        const py = px + toOutput;
+        v128.store(py, y0);
+        v128.store(py, y1, 16);
+        v128.store(py, y2, 32);
+        v128.store(py, y3, 48);
       }
+      cx += UNROLL * 16;
+      pb += UNROLL * 16;
     }
-    for (; left >= lanes<T>(); left -= lanes<T>()) {
+    for (; pa < vectors; pa += 16) {
       const a0 = v128.load(pa);
       const b0 = v128.load(pb);
-      let px = x + column;
-      let py = y + column;
-      for (let row = strip; row; row--) {
-        storeLanes<T>(py, multiplyAdd<T>(loadLanes<T>(px), a0, b0));
-        px += stride;
-        py += stride;
+      const last = cx + tall;
+      for (let px = cx; px < last; px += stride) {
+        v128.store(px + toOutput, multiplyAdd<T>(v128.load(px), a0, b0));
       }
-      column += step;
-      pa += 16;
+      cx += 16;
       pb += 16;
     }
-    for (; left; left--) {
+    for (; pa < end; pa += parameterBytes<T>()) {
       const a0 = loadSplat<T>(pa);
       const b0 = loadSplat<T>(pb);
-      let px = x + column;
-      let py = y + column;
-      for (let row = strip; row; row--) {
-        storeLane<T>(py, multiplyAdd<T>(loadLane<T>(px), a0, b0));
-        px += stride;
-        py += stride;
+      const last = cx + tall;
+      for (let px = cx; px < last; px += stride) {
+        storeLane<T>(
+          px + toOutput,
+          multiplyAdd<T>(loadLane<T>(px), a0, b0),
+        );
       }
-      column += sizeof<T>();
-      pa += parameterBytes<T>();
+      cx += sizeof<T>();
       pb += parameterBytes<T>();
     }
-    x += strip * stride;
-    y += strip * stride;
+    x += tall;
     outer -= strip;
   }
 }
@@ -122,52 +128,64 @@ export function affineRows<T>(
  * within a plane and its two parameters are in registers.
  *
  * Unrolled to one cache line per turn, so that the loop's own arithmetic is
- * hidden behind the loads and stores.
+ * hidden behind the loads and stores. What remains of a plane is a choice and
+ * no loop, which short planes notice. Those of 49 still take 1.4 times as long
+ * per element as long ones: each has two parameters to load and a remainder,
+ * and a quarter of its vectors lies across two cache lines.
  */
 // @ts-ignore: decorator
 @inline
 export function affinePlanes<T>(
   x: usize,
-  y: usize,
+  toOutput: usize,
   a: usize,
   b: usize,
   outer: usize,
   channels: usize,
   inner: usize,
 ): void {
-  const step = lanes<T>() * sizeof<T>();
+  const bytes = inner * sizeof<T>();
+  const turns = bytes & ~63;
+  const end = a + channels * parameterBytes<T>();
   for (; outer; outer--) {
-    let pa = a;
     let pb = b;
-    for (let channel = channels; channel; channel--) {
+    for (let pa = a; pa < end; pa += parameterBytes<T>()) {
       const a0 = loadSplat<T>(pa);
       const b0 = loadSplat<T>(pb);
-      let left = inner;
-      if (isFloat<T>()) {
-        for (; left >= UNROLL * lanes<T>(); left -= UNROLL * lanes<T>()) {
-          const y0 = multiplyAdd<T>(v128.load(x), a0, b0);
-          const y1 = multiplyAdd<T>(v128.load(x, 16), a0, b0);
-          const y2 = multiplyAdd<T>(v128.load(x, 32), a0, b0);
-          const y3 = multiplyAdd<T>(v128.load(x, 48), a0, b0);
-          v128.store(y, y0);
-          v128.store(y, y1, 16);
-          v128.store(y, y2, 32);
-          v128.store(y, y3, 48);
-          x += UNROLL * step;
-          y += UNROLL * step;
+      for (const last = x + turns; x < last; x += UNROLL * 16) {
+        const y0 = multiplyAdd<T>(v128.load(x), a0, b0);
+        const y1 = multiplyAdd<T>(v128.load(x, 16), a0, b0);
+        const y2 = multiplyAdd<T>(v128.load(x, 32), a0, b0);
+        const y3 = multiplyAdd<T>(v128.load(x, 48), a0, b0);
+        const y = x + toOutput;
+        v128.store(y, y0);
+        v128.store(y, y1, 16);
+        v128.store(y, y2, 32);
+        v128.store(y, y3, 48);
+      }
+      if (bytes & 32) {
+        const y0 = multiplyAdd<T>(v128.load(x), a0, b0);
+        const y1 = multiplyAdd<T>(v128.load(x, 16), a0, b0);
+        const y = x + toOutput;
+        v128.store(y, y0);
+        v128.store(y, y1, 16);
+        x += 32;
+      }
+      if (bytes & 16) {
+        v128.store(x + toOutput, multiplyAdd<T>(v128.load(x), a0, b0));
+        x += 16;
+      }
+      if (bytes & 8) {
+        const y0 = multiplyAdd<T>(v128.load_zero<u64>(x), a0, b0);
+        v128.store_lane<u64>(x + toOutput, y0, 0);
+        x += 8;
+      }
+      if (sizeof<T>() == 4) {
+        if (bytes & 4) {
+          storeLane<T>(x + toOutput, multiplyAdd<T>(loadLane<T>(x), a0, b0));
+          x += 4;
         }
       }
-      for (; left >= lanes<T>(); left -= lanes<T>()) {
-        storeLanes<T>(y, multiplyAdd<T>(loadLanes<T>(x), a0, b0));
-        x += step;
-        y += step;
-      }
-      for (; left; left--) {
-        storeLane<T>(y, multiplyAdd<T>(loadLane<T>(x), a0, b0));
-        x += sizeof<T>();
-        y += sizeof<T>();
-      }
-      pa += parameterBytes<T>();
       pb += parameterBytes<T>();
     }
   }

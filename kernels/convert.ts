@@ -63,8 +63,8 @@ export function encode<T>(from: usize, to: usize, count: usize): void {
   const zero = hiddenZero(count);
   const one = i32x4.splat(zero | 1);
   const half = i32x4.splat(zero | 0x7fff);
-  const magnitude = i32x4.splat(zero | 0x7fffffff);
-  const rebias = i32x4.splat(zero | (0xfff - 0x38000000));
+  const two = i32x4.splat(zero | 2);
+  const rebias = i32x4.splat(zero | (0x1ffe - 0x70000000));
   const sign = i16x8.splat(<i16> (zero | 0x8000));
   const lowest = i16x8.splat(<i16> (zero | 0x8400));
   const last = i16x8.splat(<i16> (zero | 0xf7ff));
@@ -73,7 +73,7 @@ export function encode<T>(from: usize, to: usize, count: usize): void {
     const y1 = v128.load(from, 16);
     const rounded = isSigned<T>()
       ? roundNumbers(y0, y1, one, half)
-      : roundUsual(y0, y1, magnitude, one, rebias);
+      : roundUsual(y0, y1, two, rebias);
     const special = isSigned<T>()
       ? anyNaN(y0, y1)
       : v128.any_true(isUnusual(rounded, lowest, last));

@@ -119,17 +119,19 @@ export function decodeFinite(upper: v128, kept: v128, bias: v128): v128 {
 export function roundUsual(
   y0: v128,
   y1: v128,
-  magnitude: v128,
-  one: v128,
+  two: v128,
   rebias: v128,
 ): v128 {
-  const odd0 = v128.and(i32x4.shr_u(y0, 13), one);
-  const odd1 = v128.and(i32x4.shr_u(y1, 13), one);
-  const biased0 = i32x4.add(v128.and(y0, magnitude), rebias);
-  const biased1 = i32x4.add(v128.and(y1, magnitude), rebias);
+  // One bit to the left, which drops the sign and takes no constant (there are
+  // more of them than registers): `rebias` is doubled, 0x1ffe - 0x70000000, and
+  // what was bit 13 is added as bit 1.
+  const odd0 = v128.and(i32x4.shr_u(y0, 12), two);
+  const odd1 = v128.and(i32x4.shr_u(y1, 12), two);
+  const biased0 = i32x4.add(i32x4.shl(y0, 1), rebias);
+  const biased1 = i32x4.add(i32x4.shl(y1, 1), rebias);
   return i16x8.narrow_i32x4_u(
-    i32x4.shr_s(i32x4.add(biased0, odd0), 13),
-    i32x4.shr_s(i32x4.add(biased1, odd1), 13),
+    i32x4.shr_s(i32x4.add(biased0, odd0), 14),
+    i32x4.shr_s(i32x4.add(biased1, odd1), 14),
   );
 }
 
@@ -150,10 +152,8 @@ export function isUnusual(rounded: v128, lowest: v128, last: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function signsOf(y0: v128, y1: v128, sign: v128): v128 {
-  return v128.and(
-    i16x8.narrow_i32x4_s(i32x4.shr_s(y0, 16), i32x4.shr_s(y1, 16)),
-    sign,
-  );
+  // Narrowing saturates, which keeps the sign.
+  return v128.and(i16x8.narrow_i32x4_s(y0, y1), sign);
 }
 
 /** Rounds eight float32 that are no NaN to bfloat16; see `encodeBfloat16`. */

@@ -5,6 +5,8 @@ import { affinePlanes, affineRows } from "./affine";
 import { affineHalfPlanes, affineHalfRows } from "./affine_half";
 import { bfloat16, float16 } from "./lanes";
 
+export { foldFloat32 } from "./fold";
+
 // @ts-ignore: decorator
 @inline
 function affine<T>(
@@ -17,8 +19,14 @@ function affine<T>(
   inner: usize,
 ): void {
   if (isFloat<T>()) {
-    if (inner == 1) affineRows<T>(x, y, a, b, outer, channels);
-    else affinePlanes<T>(x, y, a, b, outer, channels, inner);
+    // Twice, so that in place the distance is a constant.
+    if (x == y) {
+      if (inner == 1) affineRows<T>(x, 0, a, b, outer, channels);
+      else affinePlanes<T>(x, 0, a, b, outer, channels, inner);
+    } else {
+      if (inner == 1) affineRows<T>(x, y - x, a, b, outer, channels);
+      else affinePlanes<T>(x, y - x, a, b, outer, channels, inner);
+    }
   } else {
     if (inner == 1) affineHalfRows<T>(x, y, a, b, outer, channels);
     else affineHalfPlanes<T>(x, y, a, b, outer, channels, inner);

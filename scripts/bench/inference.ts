@@ -6,6 +6,7 @@
 
 import { allocate, tensor } from "../../mod.ts";
 import { makeLayer, makeValues, makeWeights } from "./data.ts";
+import { moveInMemory } from "./floor.ts";
 import { startOnnxBatchNormalization } from "./onnxruntime.ts";
 import { formatRatio, formatTime, type Section } from "./report.ts";
 import {
@@ -50,6 +51,10 @@ async function row(
       run: () => (outInMemory.data as Float32Array).set(inMemory.data),
     },
     {
+      name: "load and store in WASM memory",
+      run: moveInMemory(inMemory.data, outInMemory.data),
+    },
+    {
       name: "WASM memory",
       run: () => void wasm.call(inMemory, { out: outInMemory }),
     },
@@ -64,13 +69,14 @@ async function row(
       }))
       : [],
   ];
-  const [copy, copyInMemory, memory, ordinary, arrays, onnx, ...tfjs] =
+  const [copy, copyInMemory, move, memory, ordinary, arrays, onnx, ...tfjs] =
     await measureRounds(candidates, options);
   return [
     nameOf(shape),
     (countOf(shape) * 4 / 2 ** 20).toPrecision(2),
     formatTime(median(copyInMemory!.rounds)),
     formatTime(median(memory!.rounds)),
+    formatRatio(ratio(move!, copyInMemory!)),
     formatRatio(ratio(memory!, copyInMemory!)),
     formatRatio(ratio(ordinary!, copy!)),
     formatRatio(ratio(arrays!, copy!)),
@@ -94,16 +100,18 @@ export async function inferenceSection(
   return {
     title,
     notes: [
-      "`BatchNormalization.call` with `out`. Columns 5 to 7: how many times as long as a memory copy of the",
-      "same bytes, between arrays of the same kind. The others: how many times as long a peer takes as we do",
-      "(onnxruntime-web's `session.run`; TensorFlow.js from an array to an array, against our ordinary arrays;",
-      "it runs channels-last tensors only).",
+      "`BatchNormalization.call` with `out`. Columns 5 to 8: how many times as long as a memory copy of the",
+      "same bytes, between arrays of the same kind; column 5 is a WASM loop that loads and stores all of it and",
+      "does nothing else, which is the least that any kernel in WASM memory can take. The others: how many times",
+      "as long a peer takes as we do (onnxruntime-web's `session.run`; TensorFlow.js from an array to an array,",
+      "against our ordinary arrays; it runs channels-last tensors only).",
     ],
     header: [
       "shape",
       "MB",
       "copy",
       "WASM memory",
+      "load + store / copy",
       "/ copy",
       "ordinary / copy",
       "typed / copy",

@@ -23,6 +23,7 @@ import { operatorSection, sessionSection } from "./session.ts";
 import { AWKWARD_SHAPES, type BenchShape, nameOf, SHAPES } from "./shapes.ts";
 import { startTfjs } from "./tfjs.ts";
 import { bothSection, forwardSection } from "./training.ts";
+import { warmUpKernels } from "./warm_up.ts";
 
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 
@@ -92,6 +93,7 @@ async function main(): Promise<number> {
   const options = quick
     ? { rounds: 7, least: 0.3 }
     : { rounds: 15, least: 0.5 };
+  await warmUpKernels();
   const parts = [
     "# Speed, side by side",
     `Measured by \`deno task bench\` on ${await describeMachine()}.`,
@@ -99,6 +101,7 @@ async function main(): Promise<number> {
     await peerNotes(),
   ];
   console.log(parts.join("\n\n"));
+  await warmUpKernels();
   await startTfjs();
   for (const name of only) {
     const section = formatSection(await SECTIONS[name]!(options));

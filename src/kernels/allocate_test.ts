@@ -50,6 +50,16 @@ Deno.test("an input and its output share one memory", () => {
   }
 });
 
+Deno.test("they do so wherever the one before them lies", () => {
+  const allocator = new ArenaAllocator(compileEmbedded(FULL_FORM));
+  const sizes = [1.5, 3.1, 0.4, 2.3, 5, 0.01, 0.9, 7, 3, 30, 2];
+  for (const size of sizes.map((megabytes) => megabytes * MEGABYTE)) {
+    const x = allocator.allocate(size);
+    const y = allocator.allocate(size);
+    assert(x!.buffer === y!.buffer, `${size} bytes`);
+  }
+});
+
 Deno.test("data stays valid while other tensors come and go", () => {
   using x = allocate([1000]);
   const data = x.data;

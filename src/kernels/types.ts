@@ -5,6 +5,7 @@
  */
 
 import type { ElementType, TensorData } from "../tensor.ts";
+import type { Statistics } from "./coefficients.ts";
 import type { ChannelRange, Layout } from "./layout.ts";
 
 /** The names of the kernel implementations. */
@@ -165,6 +166,16 @@ export interface InferenceKernels {
     a: Parameters,
     b: Parameters,
   ): void;
+
+  /**
+   * Does what `foldStatistics` does, with the same bits, and sooner; missing
+   * where nothing is.
+   *
+   * @param a Receives the factors.
+   * @param b Receives the summands.
+   * @param statistics The layer's vectors.
+   */
+  fold?(a: Parameters, b: Parameters, statistics: Statistics): void;
 
   /**
    * Takes zeroed bytes of the kernels' own memory, on which they run without a

@@ -115,6 +115,13 @@ export class ArenaAllocator {
    * nobody disposed of go to the garbage collector with their arena.
    */
   #current: Arena | undefined;
+  /**
+   * The size of the last tensor, if it may be an input: the next one of that
+   * size is taken for its output, and has room beside it. In two arenas, one
+   * of them would be copied for each call (measured on 3.1 MB: 1.9 times as
+   * long as in one).
+   */
+  #first: number | undefined;
 
   constructor(module: WebAssembly.Module) {
     this.#module = module;
@@ -128,16 +135,11 @@ export class ArenaAllocator {
    */
   allocate(bytes: number): Allocation | undefined {
     const rounded = Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
-    let arena = this.#current;
-    let byteOffset = arena?.take(rounded);
-    if (arena === undefined || byteOffset === undefined) {
-      arena = this.#newArena(rounded);
-      byteOffset = arena?.take(rounded);
-      if (arena === undefined || byteOffset === undefined) return undefined;
-      this.#keepRoomier(arena);
-    }
-    const home = arena;
-    const start = byteOffset;
+    const isSecond = rounded === this.#first;
+    this.#first = isSecond ? undefined : rounded;
+    const place = this.#placeOf(rounded, isSecond ? rounded : 2 * rounded);
+    if (place === undefined) return undefined;
+    const { arena: home, start } = place;
     return {
       buffer: home.instance.buffer,
       byteOffset: start,
@@ -146,6 +148,23 @@ export class ArenaAllocator {
         this.#keepRoomier(home);
       },
     };
+  }
+
+  /** Takes bytes of an arena that has `room`, or else of any. */
+  #placeOf(
+    bytes: number,
+    room: number,
+  ): { arena: Arena; start: number } | undefined {
+    const takeOf = (arena: Arena | undefined) => {
+      const start = arena?.take(bytes);
+      return arena && start !== undefined ? { arena, start } : undefined;
+    };
+    const current = this.#current;
+    const roomy = current && current.free >= room ? takeOf(current) : undefined;
+    if (roomy) return roomy;
+    const created = takeOf(this.#newArena(bytes));
+    if (created) this.#keepRoomier(created.arena);
+    return created ?? takeOf(current);
   }
 
   #keepRoomier(arena: Arena): void {

@@ -9,6 +9,7 @@
  */
 
 import type { ElementType, TensorData } from "../tensor.ts";
+import { foldStatistics, type Statistics } from "./coefficients.ts";
 import type { Layout } from "./layout.ts";
 import type { Allocation, InferenceKernels, Parameters } from "./types.ts";
 import { ArenaAllocator, instanceOf } from "./wasm_arena.ts";
@@ -20,6 +21,12 @@ import {
   INFERENCE_EXPORTS,
   type ModuleForm,
 } from "./wasm_module.ts";
+
+/**
+ * Fewer channels are folded sooner in TypeScript, where they are (measured:
+ * 0.21 against 0.28 microseconds for 16, but 0.75 against 0.34 for 32).
+ */
+const CHANNELS_TO_FOLD = 32;
 
 /** The module that has inference only. */
 export const INFERENCE_FORM: ModuleForm = {
@@ -73,6 +80,11 @@ export function createWasmInference(
       // input, nothing in.
       const instance = instanceOf(y.buffer) ?? instanceOf(x.buffer) ?? staging;
       instance.affine(type, layout, x, y, a, b);
+    },
+    fold(a: Parameters, b: Parameters, statistics: Statistics): void {
+      if (a instanceof Float32Array && a.length >= CHANNELS_TO_FOLD) {
+        staging.fold(a, b, statistics);
+      } else foldStatistics(a, b, statistics);
     },
   };
 }

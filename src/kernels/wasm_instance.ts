@@ -12,6 +12,7 @@ import {
   halfBits,
   type TensorData,
 } from "../tensor.ts";
+import type { Statistics } from "./coefficients.ts";
 import { type Block, forEachBlock, type Layout } from "./layout.ts";
 import type { SlotVectors } from "./pieces.ts";
 import type { Parameters } from "./types.ts";
@@ -31,7 +32,14 @@ const SUMMANDS = FACTORS + PARAMETER_BYTES;
 export const STAGING = SUMMANDS + PARAMETER_BYTES;
 /**
  * 64 KB: large enough that a call per chunk costs nothing, small enough that
- * a chunk is still in the L2 cache when it is computed and copied out.
+ * a chunk is still in the L2 cache when it is computed and copied out (8 and 16
+ * KB took up to 1.2 times as long, 32 KB the same).
+ *
+ * An ordinary array is thus copied twice and computed in place between. Where
+ * memory is slow, the copies after the first come from a cache, and all takes
+ * 1.9 times as long as one copy from 1.6 MB on; where both arrays are in the L2
+ * cache themselves, at 1 MB, nothing is saved: two copies, and a loop that
+ * takes 1.2 times as long as one, make 3.2, and 3.3 is what a call takes.
  */
 const STAGING_BYTES = 64 * 1024;
 /** The same for a second input, which only training has. */
@@ -60,6 +68,13 @@ const ROWS_TO_SPREAD = 4;
  * for rows of 2048).
  */
 const WIDE_ROW = 2048;
+/**
+ * The same for tensors of fewer elements than here, 0.5 MB of float32, which
+ * the L2 cache holds: there, rows of 64 take as long as rows of 2048, and those
+ * of 16 1.1 times as long.
+ */
+const ELEMENTS_TO_WIDEN = 128 * 1024;
+const NARROW_ROW = 64;
 /** Elements per turn of the widest loop over rows (four vectors). */
 const TURN = 16;
 
@@ -95,9 +110,10 @@ interface Call {
  * That repeats the parameters as often, which pays only for many rows.
  */
 function rowsToJoin(outer: number, width: number, capacity: number): number {
+  const wide = outer * width < ELEMENTS_TO_WIDEN ? NARROW_ROW : WIDE_ROW;
   let rows = 1;
   while (
-    (rows * width < WIDE_ROW || rows * width % TURN !== 0) &&
+    (rows * width < wide || rows * width % TURN !== 0) &&
     2 * rows * width <= capacity && 2 * rows * ROWS_TO_SPREAD <= outer
   ) {
     rows *= 2;
@@ -138,11 +154,17 @@ function spread(
 
 /** An instance of the WASM module with a memory that never grows. */
 export class WasmInstance {
+  /** The memory; nothing grows it. */
+  readonly memory: WebAssembly.Memory;
   /** The memory's buffer; the same object for ever, as nothing grows it. */
   readonly buffer: ArrayBuffer;
   /** The functions of the module. */
   readonly exports: WasmExports;
   #vectors: SlotVectors | undefined;
+  /** The last view of a result in the first staging area. */
+  #result: Elements;
+  /** The last views of folded vectors. */
+  #folded: ParameterAreas;
   readonly #singles: Float32Array;
   readonly #doubles: Float64Array;
   readonly #halves: Uint16Array;
@@ -171,16 +193,19 @@ export class WasmInstance {
         { cause },
       );
     }
+    this.memory = memory;
     this.exports = instantiate(module, memory);
     this.buffer = memory.buffer as ArrayBuffer; // not shared: not asked for
     this.#singles = new Float32Array(this.buffer);
     this.#doubles = new Float64Array(this.buffer);
     this.#halves = new Uint16Array(this.buffer);
+    this.#result = this.#singles.subarray(0, 0);
     const singles = PARAMETER_BYTES / 4;
     this.#singleAreas = {
       factors: new Float32Array(this.buffer, FACTORS, singles),
       summands: new Float32Array(this.buffer, SUMMANDS, singles),
     };
+    this.#folded = this.#singleAreas;
     const doubles = PARAMETER_BYTES / 8;
     this.#doubleAreas = {
       factors: new Float64Array(this.buffer, FACTORS, doubles),
@@ -212,18 +237,45 @@ export class WasmInstance {
     a: Parameters,
     b: Parameters,
   ): void {
-    const bytes = bytesPerElement(type);
-    const half = bytes === 2;
-    const double = type === "float64";
+    const areas = type === "float64" ? this.#doubleAreas : this.#singleAreas;
+    const xPointer = x.buffer === this.buffer ? x.byteOffset : undefined;
+    const yPointer = y.buffer === this.buffer ? y.byteOffset : undefined;
+    const { extents } = layout;
+    if (extents.length === 3 && x.length > 0) {
+      const [outer, channels, inner] = extents as [number, number, number];
+      const isHere = xPointer !== undefined && yPointer !== undefined;
+      if (
+        (isHere || x.byteLength <= STAGING_BYTES) &&
+        runsAsItIs(outer, channels, inner, areas.factors.length)
+      ) {
+        // What most calls come to, with nothing allocated.
+        areas.factors.set(a);
+        areas.summands.set(b);
+        const to = yPointer ?? STAGING;
+        if (xPointer === undefined) this.#copyIn(type, x, to);
+        this.exports.affine[type](
+          xPointer ?? to,
+          to,
+          FACTORS,
+          SUMMANDS,
+          outer,
+          channels,
+          inner,
+        );
+        if (yPointer === undefined) this.#copyOut(type, y);
+        return;
+      }
+    }
+    const half = type === "float16" || type === "bfloat16";
     const call: Call = {
       kernel: this.exports.affine[type],
-      bytes,
+      bytes: bytesPerElement(type),
       memory: this.elements(type),
-      areas: double ? this.#doubleAreas : this.#singleAreas,
+      areas,
       x: half ? halfBits(x) : x as Elements,
       y: half ? halfBits(y) : y as Elements,
-      xPointer: x.buffer === this.buffer ? x.byteOffset : undefined,
-      yPointer: y.buffer === this.buffer ? y.byteOffset : undefined,
+      xPointer,
+      yPointer,
       a,
       b,
     };
@@ -231,6 +283,120 @@ export class WasmInstance {
       affineBlock(call, element, parameter, block);
     });
   }
+
+  /** Copies a whole array in. */
+  #copyIn(type: ElementType, x: TensorData, to: number): void {
+    if (type === "float32") this.#singles.set(x, to / 4);
+    else if (type === "float64") this.#doubles.set(x, to / 8);
+    else this.#halves.set(halfBits(x), to / 2);
+  }
+
+  /** Copies a whole array out of the first staging area. */
+  #copyOut(type: ElementType, y: TensorData): void {
+    const bits = type === "float16" || type === "bfloat16" ? halfBits(y) : y;
+    const memory = this.elements(type);
+    const { length } = bits;
+    let result = this.#result;
+    if (
+      result.length !== length ||
+      result.BYTES_PER_ELEMENT !== memory.BYTES_PER_ELEMENT
+    ) {
+      const start = STAGING / memory.BYTES_PER_ELEMENT;
+      result = memory.subarray(start, start + length);
+      this.#result = result;
+    }
+    bits.set(result);
+  }
+
+  /**
+   * Does what `foldStatistics` does in float32.
+   *
+   * @param a Receives the factors.
+   * @param b Receives the summands.
+   * @param statistics The layer's vectors.
+   */
+  fold(a: Parameters, b: Parameters, statistics: Statistics): void {
+    const { gamma, beta, mean, variance, epsilon } = statistics;
+    const { length } = a;
+    // Four inputs share the first staging area.
+    const bytes = STAGING_BYTES / 4;
+    const capacity = bytes / 4;
+    for (let first = 0; first < length; first += capacity) {
+      const count = Math.min(capacity, length - first);
+      this.#bringIn(STAGING, gamma, 1, first, count);
+      this.#bringIn(STAGING + bytes, beta, 0, first, count);
+      this.#bringIn(STAGING + 2 * bytes, mean, 0, first, count);
+      this.#bringIn(STAGING + 3 * bytes, variance, 0, first, count);
+      this.exports.fold(
+        STAGING,
+        STAGING + bytes,
+        STAGING + 2 * bytes,
+        STAGING + 3 * bytes,
+        FACTORS,
+        SUMMANDS,
+        count,
+        epsilon,
+      );
+      if (this.#folded.factors.length !== count) {
+        const { factors, summands } = this.#singleAreas;
+        this.#folded = {
+          factors: factors.subarray(0, count),
+          summands: summands.subarray(0, count),
+        };
+      }
+      a.set(this.#folded.factors, first);
+      b.set(this.#folded.summands, first);
+    }
+  }
+
+  /** Copies some values of a vector in, or what stands for a missing one. */
+  #bringIn(
+    to: number,
+    values: Parameters | undefined,
+    missing: number,
+    first: number,
+    count: number,
+  ): void {
+    const start = to / 4;
+    if (values === undefined) {
+      this.#singles.fill(missing, start, start + count);
+    } else {
+      this.#singles.set(
+        count === values.length
+          ? values
+          : values.subarray(first, first + count),
+        start,
+      );
+    }
+  }
+}
+
+/**
+ * Whether a block is best computed by one run of the kernel: its parameters fit
+ * their area, and are not to be repeated; see {@linkcode affineBlock}.
+ */
+function runsAsItIs(
+  outer: number,
+  channels: number,
+  inner: number,
+  capacity: number,
+): boolean {
+  if (channels > capacity) return false;
+  if (inner === 1) return rowsToJoin(outer, channels, capacity) === 1;
+  return !isShort(outer, channels, inner, capacity);
+}
+
+/** Whether planes are so short that rows with repeated parameters are better. */
+function isShort(
+  outer: number,
+  channels: number,
+  inner: number,
+  capacity: number,
+): boolean {
+  const short = channels * inner <= capacity
+    ? SHORT_PLANE
+    : SHORT_PLANE_IN_SLICES;
+  return inner < short && outer >= ROWS_TO_SPREAD;
 }
 
 /** Brings one block through, in slices of channels that fit their area. */
@@ -242,10 +408,7 @@ function affineBlock(
 ): void {
   const { a, b, areas: { factors, summands } } = call;
   const capacity = factors.length;
-  const short = channels * inner <= capacity
-    ? SHORT_PLANE
-    : SHORT_PLANE_IN_SLICES;
-  const repeat = inner < short && outer >= ROWS_TO_SPREAD ? inner : 1;
+  const repeat = isShort(outer, channels, inner, capacity) ? inner : 1;
   const slice = Math.min(channels, Math.floor(capacity / repeat));
   for (let first = 0; first < channels; first += slice) {
     const count = Math.min(slice, channels - first);

@@ -25,6 +25,21 @@ export type AffineFunction = (
 ) => void;
 
 /**
+ * Folds gamma, beta, mean and variance (byte offsets) of `count` channels to
+ * factors and summands, in float32; up to 3 values behind each are touched.
+ */
+export type FoldFunction = (
+  gamma: number,
+  beta: number,
+  mean: number,
+  variance: number,
+  a: number,
+  b: number,
+  count: number,
+  epsilon: number,
+) => void;
+
+/**
  * A {@linkcode PieceOperation} on a piece. Pointers are byte offsets: of the
  * slots' vectors, then of `x`, `dy` and the output, as far as the operation
  * has them. Then come the number of rows and, in elements, the length of rows,
@@ -42,6 +57,8 @@ export type PieceForm = "Rows" | "Columns";
 export interface WasmExports {
   /** Inference, for each element type. */
   readonly affine: Readonly<Record<ElementType, AffineFunction>>;
+  /** Inference's coefficients. */
+  readonly fold: FoldFunction;
   /** Whether the module has the functions of training too. */
   readonly hasTraining: boolean;
   /** Training, for the types that it computes on. */
@@ -78,8 +95,10 @@ export interface ModuleForm {
 }
 
 /** The exports that inference needs. */
-export const INFERENCE_EXPORTS: readonly string[] = Object.values(SUFFIXES)
-  .map((suffix) => `affine${suffix}`);
+export const INFERENCE_EXPORTS: readonly string[] = [
+  ...Object.values(SUFFIXES).map((suffix) => `affine${suffix}`),
+  "foldFloat32",
+];
 
 /** The bytes of a hexadecimal text. */
 function decodeHex(hex: string): Uint8Array<ArrayBuffer> {
@@ -184,6 +203,7 @@ export function instantiate(
       float16: affine("float16"),
       bfloat16: affine("bfloat16"),
     },
+    fold: exports.foldFloat32 as FoldFunction,
     hasTraining: "momentsRowsFloat32" in exports,
     piece: (operation, form, type) =>
       exports[operation + form + SUFFIXES[type]] as PieceFunction,

@@ -294,7 +294,7 @@ export class BatchNormalization extends LayerVariables {
   call(x: Tensor, options: CallOptions = {}): Tensor {
     const { name } = this;
     const { out } = options;
-    checkTensor(x, `the input of layer "${name}"`);
+    checkTensor(x, "the input", name);
     checkCallOptions(options, name);
     const { compute } = this.options.dtype;
     if (x.type !== compute && !this.options.autocast) {
@@ -302,7 +302,7 @@ export class BatchNormalization extends LayerVariables {
         `Cannot call layer "${name}" on ${x.type}: it computes in ${compute} and autocast is off`,
       );
     }
-    if (out) checkLike(out, compute, x.dims, `out of layer "${name}"`);
+    if (out) checkLike(out, compute, x.dims, "out", name);
     const { variables } = this;
     const isNew = this.#built === undefined;
     try {
@@ -348,9 +348,13 @@ export class BatchNormalization extends LayerVariables {
 
   #infer(x: Tensor, y: TensorData): void {
     const layout = this.#layoutFor(x.dims);
-    const { a, b } = this.#fold(x.type === "float64", layout.channels);
-    resolveKernels(this.options.kernels)
-      .affine(x.type, layout, x.data, y, a, b);
+    const kernels = resolveKernels(this.options.kernels);
+    const { a, b } = this.#fold(
+      kernels,
+      x.type === "float64",
+      layout.channels,
+    );
+    kernels.affine(x.type, layout, x.data, y, a, b);
   }
 
   #train(x: Tensor, y: Tensor, inputs: TrainingInputs): void {
@@ -398,7 +402,7 @@ export class BatchNormalization extends LayerVariables {
    * @throws {OptionError} If it is no tensor.
    */
   moments(x: Tensor): ChannelMoments {
-    checkTensor(x, `the input of layer "${this.name}"`);
+    checkTensor(x, "the input", this.name);
     this.build(x.dims);
     const input = castTensor(x, this.options.dtype.compute);
     const layout = this.#layoutFor(x.dims);
@@ -511,9 +515,9 @@ export class BatchNormalization extends LayerVariables {
       );
     }
     const { compute } = this.options.dtype;
-    checkTensor(dy, `dy of layer "${name}"`);
+    checkTensor(dy, "dy", name);
     const gradient = castTensor(dy, compute);
-    checkLike(gradient, compute, input.dims, `dy of layer "${name}"`);
+    checkLike(gradient, compute, input.dims, "dy", name);
     return {
       input,
       gradient,
@@ -532,13 +536,21 @@ export class BatchNormalization extends LayerVariables {
   }
 
   /** The folded vectors; computed anew, since weights may change in place. */
-  #fold(double: boolean, channels: number): { a: Parameters; b: Parameters } {
-    const create = (): Parameters =>
-      double ? new Float64Array(channels) : new Float32Array(channels);
-    this.#scratch ??= { a: create(), b: create() };
+  #fold(
+    kernels: Kernels,
+    double: boolean,
+    channels: number,
+  ): { a: Parameters; b: Parameters } {
+    if (this.#scratch === undefined) {
+      const create = (): Parameters =>
+        double ? new Float64Array(channels) : new Float32Array(channels);
+      this.#scratch = { a: create(), b: create() };
+    }
     const { a, b } = this.#scratch;
-    foldStatistics(a, b, inferenceStatistics(this, double));
-    return { a, b };
+    const statistics = inferenceStatistics(this, double);
+    if (kernels.fold) kernels.fold(a, b, statistics);
+    else foldStatistics(a, b, statistics);
+    return this.#scratch;
   }
 
   /**

@@ -77,7 +77,8 @@ const CALL_OPTIONS: Readonly<Record<keyof CallOptions, true>> = {
  */
 export function checkCallOptions(options: CallOptions, layer: string): void {
   for (const key in options) {
-    if (!Object.hasOwn(CALL_OPTIONS, key)) {
+    // What an object inherits is not `true`; `hasOwn` takes twice as long.
+    if (CALL_OPTIONS[key as keyof CallOptions] !== true) {
       throw new OptionError(
         `Cannot call layer "${layer}" with the option "${key}": expected ${
           Object.keys(CALL_OPTIONS).join(", ")

@@ -56,6 +56,8 @@ const OPTIONS: Readonly<Record<keyof FrozenOptions, true>> = {
   kernels: true,
 };
 
+const CALL_OPTIONS = { out: true } as const;
+
 /** Refuses a key that there is not: misspelt, it would be ignored. */
 function checkKeys(given: object, known: object, what: string): void {
   for (const key in given) {
@@ -165,13 +167,13 @@ export class FrozenBatchNormalization {
    */
   call(x: Tensor, options: { readonly out?: Tensor } = {}): Tensor {
     const { name } = this;
-    checkTensor(x, `the input of layer "${name}"`);
-    checkKeys(options, { out: true }, "option");
+    checkTensor(x, "the input", name);
+    checkKeys(options, CALL_OPTIONS, "option");
     const layout = this.#layoutFor(x.dims);
     const { a, b } = this.#fold(x.type === "float64");
     const { out } = options;
     if (out) {
-      checkLike(out, x.type, x.dims, `out of layer "${name}"`);
+      checkLike(out, x.type, x.dims, "out", name);
       checkOverlap(x, out, name);
     }
     const y = out ??

@@ -38,18 +38,8 @@ export function inferenceStatistics(
   layer: InferenceVariables,
   double: boolean,
 ): Statistics {
-  const vector = (weight: Tensor): Parameters => {
-    if (weight.type === (double ? "float64" : "float32")) {
-      return weight.data as Parameters;
-    }
-    const { length } = weight.data;
-    return toFloats(
-      weight,
-      double ? new Float64Array(length) : new Float32Array(length),
-    );
-  };
   const { gamma, beta, effectiveEpsilon: epsilon } = layer;
-  const variance = vector(layer.movingVariance);
+  const variance = vector(layer.movingVariance, double);
   for (let c = 0; c < variance.length; c++) {
     if (variance[c]! + epsilon < 0) {
       throw new OptionError(
@@ -60,10 +50,22 @@ export function inferenceStatistics(
     }
   }
   return {
-    gamma: gamma && vector(gamma),
-    beta: beta && vector(beta),
-    mean: vector(layer.movingMean),
+    gamma: gamma && vector(gamma, double),
+    beta: beta && vector(beta, double),
+    mean: vector(layer.movingMean, double),
     variance,
     epsilon,
   };
+}
+
+/** A weight in float64 or float32. */
+function vector(weight: Tensor, double: boolean): Parameters {
+  if (weight.type === (double ? "float64" : "float32")) {
+    return weight.data as Parameters;
+  }
+  const { length } = weight.data;
+  return toFloats(
+    weight,
+    double ? new Float64Array(length) : new Float32Array(length),
+  );
 }

@@ -27,21 +27,30 @@ export interface InputSpec {
 /**
  * Checks that a value is a well-formed tensor.
  *
+ * @param value What is given.
+ * @param what What it is, for messages.
+ * @param layer The layer whose it is, if it is one's: a text made of both by
+ * the caller would be made for every call.
+ *
  * @throws {OptionError} If its type is none of ours or its array does not
  * hold that type.
  * @throws {ShapeError} If it has not as many elements as its shape says.
  */
-export function checkTensor(value: Tensor, what: string): void {
+export function checkTensor(value: Tensor, what: string, layer?: string): void {
   if (!isElementType(value?.type)) {
     throw new OptionError(
-      `Cannot use ${what}: expected a tensor of type float32, float64, float16 or bfloat16, got ${
+      `Cannot use ${
+        nameOf(what, layer)
+      }: expected a tensor of type float32, float64, float16 or bfloat16, got ${
         value?.type === undefined ? typeof value : `type "${value.type}"`
       }`,
     );
   }
   if (!holdsType(value.type, value.data)) {
     throw new OptionError(
-      `Cannot use ${what}: a ${value.type} tensor cannot have its data in ${
+      `Cannot use ${
+        nameOf(what, layer)
+      }: a ${value.type} tensor cannot have its data in ${
         (value.data as object | undefined)?.constructor?.name ?? "nothing"
       }`,
     );
@@ -49,11 +58,15 @@ export function checkTensor(value: Tensor, what: string): void {
   const count = elementCount(value.dims);
   if (value.data.length !== count) {
     throw new ShapeError(
-      `Cannot use ${what} of shape [${
+      `Cannot use ${nameOf(what, layer)} of shape [${
         value.dims.join(", ")
       }]: expected ${count} values, got ${value.data.length}`,
     );
   }
+}
+
+function nameOf(what: string, layer: string | undefined): string {
+  return layer === undefined ? what : `${what} of layer "${layer}"`;
 }
 
 /** A shape in a message; `?` for extents that vary. */
@@ -78,15 +91,17 @@ export function checkAgainstSpec(
       }`,
     );
   }
-  spec.axes.forEach((axis, i) => {
-    if (shape[axis] !== spec.extents[i]) {
+  const { axes, extents } = spec;
+  for (let i = 0; i < axes.length; i++) {
+    const axis = axes[i]!;
+    if (shape[axis] !== extents[i]) {
       throw new ShapeError(
         `Input of layer "${layer}" is incompatible with the layer: expected axis ${axis} to have extent ${
-          spec.extents[i]
+          extents[i]
         }, got shape ${format(shape)}`,
       );
     }
-  });
+  }
 }
 
 /**
@@ -100,18 +115,21 @@ export function checkLike(
   type: ElementType,
   dims: readonly number[],
   what: string,
+  layer?: string,
 ): void {
-  checkTensor(value, what);
+  checkTensor(value, what, layer);
   if (value.type !== type) {
     throw new OptionError(
-      `Cannot use ${what}: expected type ${type}, in which the layer computes, got ${value.type}`,
+      `Cannot use ${
+        nameOf(what, layer)
+      }: expected type ${type}, in which the layer computes, got ${value.type}`,
     );
   }
   if (!sameDims(value.dims, dims)) {
     throw new ShapeError(
-      `Cannot use ${what}: expected shape [${dims.join(", ")}], got [${
-        value.dims.join(", ")
-      }]`,
+      `Cannot use ${nameOf(what, layer)}: expected shape [${
+        dims.join(", ")
+      }], got [${value.dims.join(", ")}]`,
     );
   }
 }
