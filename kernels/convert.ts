@@ -21,38 +21,53 @@ import { loadLane, loadLanes, storeLane, storeLanes } from "./lanes";
 const WIDTH: usize = 8;
 const HALF_WIDTH: usize = 4;
 
-/** Writes `count` 16-bit elements as float32. */
+/**
+ * Writes `count` 16-bit elements as float32.
+ *
+ * Infinities and NaNs of binary16 are only looked for on the way, and if there
+ * was one, all is done again: a branch per turn took 0.3 to 0.4 times as long
+ * again as all the rest.
+ */
 // @ts-ignore: decorator
 @inline
 export function decode<T>(from: usize, to: usize, count: usize): void {
   const zero = hiddenZero(count);
   const none = i32x4.splat(zero);
-  const exponent = i16x8.splat(<i16> (zero | 0x7c00));
   const kept = i32x4.splat(zero | 0x8fffe000);
   const bias = i32x4.splat(zero | 0x77800000);
-  for (; count >= WIDTH; count -= WIDTH) {
+  const magnitude = i16x8.splat(<i16> (zero | 0x7fff));
+  const start = from;
+  const target = to;
+  let left = count;
+  let largest = none;
+  for (; left >= WIDTH; left -= WIDTH) {
     const bits = v128.load(from);
     const low = upperLow(none, bits);
     const high = upperHigh(none, bits);
     if (isSigned<T>()) {
       v128.store(to, low);
       v128.store(to, high, 16);
-    } else if (
-      v128.any_true(i16x8.eq(v128.and(bits, exponent), exponent))
-    ) {
-      v128.store(to, loadLanes<T>(from));
-      v128.store(to, loadLanes<T>(from + HALF_WIDTH * sizeof<T>()), 16);
     } else {
+      largest = i16x8.max_s(largest, v128.and(bits, magnitude));
       v128.store(to, decodeFinite(low, kept, bias));
       v128.store(to, decodeFinite(high, kept, bias), 16);
     }
     from += WIDTH * sizeof<T>();
     to += WIDTH * sizeof<f32>();
   }
-  for (; count; count--) {
+  for (; left; left--) {
     v128.store_lane<u32>(to, loadLane<T>(from), 0);
     from += sizeof<T>();
     to += sizeof<f32>();
+  }
+  if (isSigned<T>()) return;
+  if (!v128.any_true(i16x8.gt_s(largest, i16x8.splat(0x7bff)))) return;
+  from = start;
+  to = target;
+  for (; count >= HALF_WIDTH; count -= HALF_WIDTH) {
+    v128.store(to, loadLanes<T>(from));
+    from += HALF_WIDTH * sizeof<T>();
+    to += HALF_WIDTH * sizeof<f32>();
   }
 }
 
