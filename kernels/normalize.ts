@@ -1,5 +1,9 @@
 // `y = (x - mean) * factor + summand` on a piece, in float64. Vectors: 0 is
 // `mean`, 1 `factor`, 2 `summand`. `y` may be `x`.
+//
+// `x * factor + (summand - mean * factor)` took 0.88 to 0.95 times as long, but
+// has an error in proportion to the mean, and channels that are constant would
+// not be exactly their summand.
 
 import {
   loadHigh,

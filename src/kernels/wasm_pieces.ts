@@ -6,6 +6,14 @@
  * is. 16-bit elements are converted to float32 on the way into the staging
  * area, wherever they are, and back on the way out.
  *
+ * What bounds 16-bit types is that conversion. Per element, float16 takes 0.3 ns
+ * to decode, bfloat16 0.15, and 0.4 to 0.5 to encode, where the moments take 0.4
+ * in float32, the output and the gradient's sums 0.5, and the gradient 0.9. A
+ * forward pass decodes twice and encodes once, a backward pass decodes four
+ * times: against float32, 1.3 to 1.5 times as long for the forward pass, and for
+ * both 1.4 (bfloat16) and 1.7 to 2 (float16). Conversion inside the kernels
+ * would save a store to the L1 cache and a load, but takes as many operations.
+ *
  * @module
  */
 
