@@ -374,14 +374,10 @@ export class BatchNormalization extends LayerVariables {
       layoutFor: (dims: readonly number[]) => this.#layoutFor(dims),
     };
     const kernels = resolveKernels(this.options.kernels);
-    const tape = normalizeByBatch(
-      layer,
-      kernels,
-      x,
-      y.data,
-      inputs,
-      this.#spare,
-    );
+    // Taken away, as a function of the user's may call this layer meanwhile.
+    const spare = this.#spare;
+    this.#spare = undefined;
+    const tape = normalizeByBatch(layer, kernels, x, y.data, inputs, spare);
     this.#measureActivity(y);
     // Last, so that whatever fails before has changed nothing.
     updateMovingStatistics(layer, layer, tape, !this.trainable);
