@@ -5,6 +5,8 @@
  */
 
 import { allocate, tensor } from "../../mod.ts";
+import { resolveKernels } from "../../src/kernels/dispatch.ts";
+import { layoutOf } from "../../src/kernels/layout.ts";
 import { makeLayer, makeValues, makeWeights } from "./data.ts";
 import {
   startOnnxBatchNormalization,
@@ -18,7 +20,7 @@ import {
   ratio,
   type RoundOptions,
 } from "./rounds.ts";
-import { type BenchShape, nameOf } from "./shapes.ts";
+import { type BenchShape, countOf, nameOf } from "./shapes.ts";
 
 const TRAINING = { training: true };
 
@@ -137,6 +139,88 @@ async function bothRow(
   ];
 }
 
+/** What is copied, and what is computed on, to see what bounds training. */
+const COPIED: BenchShape = { dims: [8, 64, 56, 56], axis: 1 };
+const CACHED: BenchShape = { dims: [1, 8, 4096], axis: 1 };
+
+/** How many copies of `COPIED` the arithmetic alone takes, per element. */
+interface Arithmetic {
+  readonly forward: string;
+  readonly both: string;
+}
+
+/**
+ * Measures the kernels on what a cache holds, against a copy of what it does
+ * not hold.
+ */
+async function measureArithmetic(options: RoundOptions): Promise<Arithmetic> {
+  using from = allocate(COPIED.dims);
+  using to = allocate(COPIED.dims);
+  (from.data as Float32Array).set(makeValues(COPIED, 1));
+  (to.data as Float32Array).set(from.data);
+  using x = allocate(CACHED.dims);
+  using y = allocate(CACHED.dims);
+  using dy = allocate(CACHED.dims);
+  using dx = allocate(CACHED.dims);
+  (x.data as Float32Array).set(makeValues(CACHED, 1));
+  (dy.data as Float32Array).set(makeValues(CACHED, 2));
+  const kernels = resolveKernels("wasm");
+  const layout = layoutOf(CACHED.dims, [CACHED.axis]);
+  const vector = (): Float64Array => new Float64Array(layout.channels).fill(1);
+  const [mean, m2, sum, product, one] = [
+    vector(),
+    vector(),
+    vector(),
+    vector(),
+    vector(),
+  ];
+  const forward = (): void => {
+    kernels.moments("float32", layout, x.data, mean, m2);
+    kernels.normalize("float32", layout, x.data, y.data, mean, one, one);
+  };
+  const backward = (): void => {
+    kernels.gradientSums(
+      "float32",
+      layout,
+      x.data,
+      dy.data,
+      mean,
+      sum,
+      product,
+    );
+    kernels.inputGradient(
+      "float32",
+      layout,
+      x.data,
+      dy.data,
+      dx.data,
+      mean,
+      one,
+      one,
+      one,
+    );
+  };
+  const [copy, alone, together] = await measureRounds([
+    {
+      name: "copy in WASM memory",
+      run: () => (to.data as Float32Array).set(from.data),
+    },
+    { name: "forward", run: forward },
+    {
+      name: "forward and backward",
+      run: () => {
+        forward();
+        backward();
+      },
+    },
+  ], options);
+  const repeated = countOf(COPIED) / countOf(CACHED);
+  return {
+    forward: formatRatio(repeated * ratio(alone!, copy!)),
+    both: formatRatio(repeated * ratio(together!, copy!)),
+  };
+}
+
 /** Training's forward pass. */
 export async function forwardSection(
   shapes: readonly BenchShape[],
@@ -144,12 +228,20 @@ export async function forwardSection(
 ): Promise<Section> {
   const rows: string[][] = [];
   for (const shape of shapes) rows.push(await forwardRow(shape, options));
+  const { forward } = await measureArithmetic(options);
   return {
     title: "Training, forward",
     notes: [
       "`call` with `training` and `out`, moving statistics included; onnxruntime-web's operator with",
       "`training_mode` 1 between two Transposes where the channels are last. `/ copy` is how many times as long",
       "as a memory copy of the input, `ort / ...` how many times as long onnxruntime-web takes as we do.",
+      "",
+      "What bounds it: on elements that a cache holds, the arithmetic in float64 alone, moments and output,",
+      `takes as long per element as ${forward} memory copies of ${
+        nameOf(COPIED)
+      }; reading and writing come on top of it.`,
+      "Ten times as fast as onnxruntime-web would be less than that wherever `ort / copy` is less than ten",
+      "times as much. Small tensors are bound by what a call costs beyond it, some 5 microseconds.",
     ],
     header: [
       "shape",
@@ -171,12 +263,15 @@ export async function bothSection(
 ): Promise<Section> {
   const rows: string[][] = [];
   for (const shape of shapes) rows.push(await bothRow(shape, options));
+  const { both } = await measureArithmetic(options);
   return {
     title: "Training, forward and backward",
     notes: [
       "`call` with `training`, then `backward`, both with `out`. The peer is onnxruntime-web on a graph of the operator",
       "and its gradients in primitive operators, as it has no operator for those; TensorFlow.js registers no gradients",
       "in what Deno loads of it.",
+      "",
+      `The arithmetic alone, measured as above, takes as long as ${both} memory copies.`,
     ],
     header: [
       "shape",

@@ -62,29 +62,17 @@ export interface ChannelRange {
 /**
  * Visits the blocks of a layout: the contiguous runs of
  * `outer * channels * inner` elements that use `channels` neighbouring
- * parameters. A single axis is one block, of a range of channels one per
- * repetition.
+ * parameters. A single axis is one block.
  *
  * @param layout The layout.
  * @param visit Gets the block's first element and first parameter.
- * @param range The channels to visit, all by default.
  */
 export function forEachBlock(
   layout: Layout,
   visit: (element: number, parameter: number, block: Block) => void,
-  range?: ChannelRange,
 ): void {
   const { extents } = layout;
   if (extents.includes(0)) return;
-  if (range && range.count < layout.channels) {
-    const [outer, channels, inner] = extents as [number, number, number];
-    const { first, count } = range;
-    const block: Block = { outer: 1, channels: count, inner };
-    for (let o = 0; o < outer; o++) {
-      visit((o * channels + first) * inner, first, block);
-    }
-    return;
-  }
   const n = extents.length;
   const block: Block = {
     outer: extents[n - 3]!,

@@ -1,20 +1,23 @@
 /**
- * A whole tensor cut into pieces, each a small matrix in memory: the plan that
- * all kernels of training share, so that they sum in one order.
+ * A whole tensor cut into groups of slots: the plan that all kernels of
+ * training share, so that they sum in one order.
  *
- * A matrix has a slot, with parameters and sums of its own, either per row or
- * per column:
+ * A slot has parameters and sums of its own. A group is the elements that fill
+ * a set of slots once, all slots alike, in one of two forms:
  *
- * - Rows are runs of neighbours that share a channel, cut at 8192 elements.
+ * - Rows are runs of neighbours that share a channel. A slot is a channel, and
+ *   goes through as many of its runs as have 8192 elements together; longer
+ *   runs are cut there.
  * - Columns are for channels whose runs are short (a single element in
  *   channels-last data): each position in `channels * inner` neighbours is a
- *   column, and goes through up to 256 rows. Where that makes few columns,
- *   several rows are joined to one.
+ *   column and a slot, and goes through up to 256 rows. Where that makes few
+ *   columns, several rows are joined to one.
  *
- * A group is the pieces that fill the slots once. Afterwards the driver brings
- * what they hold to the channels; see `training.ts` for the arithmetic. All
- * limits count elements, so that neither the element type, nor the
- * implementation, nor where the tensors are changes any group.
+ * Afterwards the driver brings what the slots hold to the channels; see
+ * `training.ts` for the arithmetic. All limits count elements, so that neither
+ * the element type, nor the implementation, nor where the tensors are changes
+ * any group. How an implementation cuts a group into pieces is its own affair,
+ * as it changes no order.
  *
  * @module
  */
@@ -28,9 +31,9 @@ import {
 } from "./layout.ts";
 
 /**
- * Elements per piece, and per row: little enough for the L1 or L2 cache and
- * for the staging area of the WASM kernels, and much against what a call
- * costs.
+ * Elements per slot of a group of rows, and per piece where an implementation
+ * has to copy: little enough for the L1 or L2 cache and for the staging area
+ * of the WASM kernels, and much against what a call costs.
  */
 export const PIECE_ELEMENTS = 8192;
 /** Slots per group: as many parameters as an area of the WASM kernels holds. */
@@ -40,8 +43,12 @@ export const SLOTS = 2048;
  * about as much as ten elements.
  */
 const COLUMN_ROWS = 256;
-/** Runs shorter than this, and than their number, are taken as columns. */
-const SHORT_RUN = 64;
+/**
+ * Runs shorter than this, and than their number, are taken as columns: of 64
+ * rows of 256 channels, runs of 16 took 0.75 times as long as rows, runs of 9
+ * 1.5 times. Slots that are columns are merged more often.
+ */
+const SHORT_RUN = 16;
 /** Rows are joined until they have so many columns... */
 const JOINED_WIDTH = 64;
 /** ...but so many joined rows are kept, for the sake of merges. */
@@ -85,7 +92,8 @@ export interface PieceRunner {
   /** The values of each slot, {@linkcode SLOTS} long; the driver fills them. */
   readonly vectors: SlotVectors;
   /**
-   * Runs on `rows * length` neighbours, a slot per row.
+   * Runs on `rows * length` neighbours, a slot per row; a row has up to
+   * {@linkcode PIECE_ELEMENTS}.
    *
    * Sums: element i of a row goes to partial sum i mod 4, up to a multiple of
    * 8 elements; the four partial sums, p0 to p3, become (p0 + p2) + (p1 + p3),
@@ -113,8 +121,13 @@ export type BindPieces = (
 export interface Group {
   /** How many slots there are. */
   readonly slots: number;
-  /** The channel of each slot, in its first `slots` values. */
-  readonly channels: Uint32Array;
+  /** The channel of slot 0. */
+  readonly channel: number;
+  /**
+   * The channel of each slot, in its first `slots` values; undefined where the
+   * channels of the slots follow each other.
+   */
+  readonly channels: Uint32Array | undefined;
   /** The first element of slot 0. */
   readonly element: number;
   /** From there to that of the next slot, and so on. */
@@ -123,11 +136,16 @@ export interface Group {
   readonly count: number;
 }
 
-/** What is done with a group before and after its pieces. */
+/** What is done with the slots before and after their pieces. */
 export interface GroupVisitor {
-  /** Fills the vectors. */
-  begin(group: Group): void;
-  /** Brings the sums to the channels. */
+  /**
+   * Fills the vectors that depend on the slots' channels alone: at the first
+   * of several groups with the same slots.
+   */
+  enter?(group: Group): void;
+  /** Makes the sums of a group ready. */
+  begin?(group: Group): void;
+  /** Brings the sums of a group to the channels. */
   end?(group: Group): void;
 }
 
@@ -153,8 +171,7 @@ function areColumns({ outer, inner }: Block): boolean {
  *
  * Columns are not cut: their ranges would use a part of each cache line, or be
  * too long for the cache. Neither are layouts of more than one axis. Cutting
- * changes no order of summation, since slots come to a channel in the order of
- * memory in either case.
+ * changes no order of summation: the groups of a channel are the same.
  */
 export function rangesOf(layout: Layout): ChannelRange[] {
   const { channels, extents, reduced } = layout;
@@ -177,7 +194,7 @@ export function rangesOf(layout: Layout): ChannelRange[] {
 }
 
 // One buffer for all calls: the driver is synchronous, and inside itself only
-// between groups.
+// between ranges.
 const slotChannels = new Uint32Array(SLOTS);
 
 /** Runs an operation over a layout or a range of it, group by group. */
@@ -187,6 +204,8 @@ export function runGroups(
   visitor: GroupVisitor,
   range?: ChannelRange,
 ): void {
+  // With more than one axis there are many blocks, and one range of them all.
+  const cut = layout.extents.length === 3 ? range : undefined;
   forEachBlock(layout, (element, parameter, block) => {
     let { outer, inner } = block;
     if (block.channels === 1) {
@@ -195,47 +214,94 @@ export function runGroups(
       outer = 1;
     }
     const plan = { outer, channels: block.channels, inner };
-    const run = areColumns(plan) ? runColumns : runRows;
-    run(element, parameter, plan, runner, visitor);
-  }, range);
+    const first = cut ? cut.first : 0;
+    const end = cut ? first + cut.count : block.channels;
+    if (areColumns(plan)) {
+      // Which no range cuts.
+      runColumns(element, parameter, plan, runner, visitor);
+    } else if (inner > PIECE_ELEMENTS) {
+      runParts(element, parameter, plan, first, end, runner, visitor);
+    } else {
+      runRows(element, parameter, plan, first, end, runner, visitor);
+    }
+  });
 }
 
-/** A block as rows: all runs in the order of memory. */
+/** Makes the vectors ready for a group; `isFirst` of those with its slots. */
+function beginGroup(
+  visitor: GroupVisitor,
+  group: Group,
+  isFirst: boolean,
+): void {
+  if (isFirst) visitor.enter?.(group);
+  visitor.begin?.(group);
+}
+
+/** A block as rows, its channels from `first` to before `end`. */
 function runRows(
   element: number,
   parameter: number,
   { outer, channels, inner }: Block,
+  first: number,
+  end: number,
   runner: PieceRunner,
   visitor: GroupVisitor,
 ): void {
-  const runs = outer * channels;
-  const most = Math.min(
-    SLOTS,
-    Math.max(1, Math.floor(PIECE_ELEMENTS / inner)),
-  );
-  for (let run = 0; run < runs; run += most) {
-    const slots = Math.min(most, runs - run);
-    for (let s = 0, c = run % channels; s < slots; s++) {
-      slotChannels[s] = parameter + c;
-      if (++c === channels) c = 0;
-    }
-    // More than one part only where there is one run.
-    for (let part = 0; part < inner; part += PIECE_ELEMENTS) {
+  const repetition = channels * inner;
+  const band = Math.floor(PIECE_ELEMENTS / inner);
+  for (; first < end; first += SLOTS) {
+    const slots = Math.min(SLOTS, end - first);
+    let start = element + first * inner;
+    for (let o = 0; o < outer; o += band) {
+      const runs = Math.min(band, outer - o);
       const group: Group = {
         slots,
-        channels: slotChannels,
-        element: element + run * inner + part,
+        channel: parameter + first,
+        channels: undefined,
+        element: start,
         step: inner,
-        count: Math.min(PIECE_ELEMENTS, inner - part),
+        count: runs * inner,
       };
-      visitor.begin(group);
-      runner.rows(group.element, slots, group.count);
+      beginGroup(visitor, group, o === 0);
+      for (let run = 0; run < runs; run++, start += repetition) {
+        runner.rows(start, slots, inner);
+      }
       visitor.end?.(group);
     }
   }
 }
 
-/** A block as columns: bands of rows, each in slices that the vectors hold. */
+/** The same of runs that are cut: channel by channel, a part being a group. */
+function runParts(
+  element: number,
+  parameter: number,
+  { outer, channels, inner }: Block,
+  first: number,
+  end: number,
+  runner: PieceRunner,
+  visitor: GroupVisitor,
+): void {
+  for (; first < end; first++) {
+    for (let o = 0; o < outer; o++) {
+      const start = element + (o * channels + first) * inner;
+      for (let part = 0; part < inner; part += PIECE_ELEMENTS) {
+        const group: Group = {
+          slots: 1,
+          channel: parameter + first,
+          channels: undefined,
+          element: start + part,
+          step: 1,
+          count: Math.min(PIECE_ELEMENTS, inner - part),
+        };
+        beginGroup(visitor, group, o === 0 && part === 0);
+        runner.rows(group.element, 1, group.count);
+        visitor.end?.(group);
+      }
+    }
+  }
+}
+
+/** A block as columns: slices that the vectors hold, each in bands of rows. */
 function runColumns(
   element: number,
   parameter: number,
@@ -267,27 +333,27 @@ function runBands(
   visitor: GroupVisitor,
 ): void {
   const stride = columns * joined;
-  for (let row = 0; row < rows; row += COLUMN_ROWS) {
-    const count = Math.min(COLUMN_ROWS, rows - row);
-    for (let first = 0; first < stride; first += SLOTS) {
-      const slots = Math.min(SLOTS, stride - first);
+  for (let first = 0; first < stride; first += SLOTS) {
+    const slots = Math.min(SLOTS, stride - first);
+    let channels: Uint32Array | undefined;
+    if (columns !== stride || inner !== 1) {
+      channels = slotChannels;
       for (let s = 0; s < slots; s++) {
         const column = (first + s) % columns;
-        slotChannels[s] = parameter + Math.floor(column / inner);
+        channels[s] = parameter + Math.floor(column / inner);
       }
+    }
+    for (let row = 0; row < rows; row += COLUMN_ROWS) {
       const group: Group = {
         slots,
-        channels: slotChannels,
+        channel: channels ? channels[0]! : parameter + first,
+        channels,
         element: element + row * stride + first,
         step: 1,
-        count,
+        count: Math.min(COLUMN_ROWS, rows - row),
       };
-      visitor.begin(group);
-      const most = Math.floor(PIECE_ELEMENTS / slots);
-      for (let r = 0; r < count; r += most) {
-        const start = group.element + r * stride;
-        runner.columns(start, Math.min(most, count - r), slots, stride);
-      }
+      beginGroup(visitor, group, row === 0);
+      runner.columns(group.element, group.count, slots, stride);
       visitor.end?.(group);
     }
   }

@@ -17,9 +17,11 @@
  * The error, with u = 2^-53: the subtraction in M2 loses little, since k is
  * itself an element. Its own squared deviation is part of M2, so
  * (k - mean)^2 <= M2, and Q = M2 + n * (k - mean)^2 <= (1 + n) * M2, whatever
- * the data. A slot has at most 8192 elements in four partial sums, which is
- * 2055 additions in a row, or 256 in one. Even if k is an outlier and all
- * roundings add up, M2 is then within 3 * 2057 * 8193 * u < 2^-27 of its
+ * the data. A slot has at most 8192 elements. Of a run of l of them, l / 4 are
+ * added in a row, then up to 9 more, and the sums of 8192 / l runs to each
+ * other: at most 2056 additions in a row, as runs are of 16 elements or more,
+ * or no more numerous than long; a column has 256. Even if k is an outlier and
+ * all roundings add up, M2 is then within 3 * 2058 * 8193 * u < 2^-27 of its
  * value: 1/8 ULP of float32. For usual data, with k a few deviations from the
  * mean, it is a few u. Merging adds terms that are not negative, each within a
  * few u, and takes differences of nearby numbers only, so that the size of the
@@ -27,23 +29,36 @@
  * and a NaN or an infinity stays in its channel.
  *
  * Gradient sums are the plain sums of the slots, added to their channel in the
- * same order: within 2057 + (number of slots) times u of the sum of the
+ * same order: within 2058 + (number of slots) times u of the sum of the
  * magnitudes.
  *
- * Passes over memory: sums read everything once, and the output depends on all
- * of them, so that its inputs have to be read again. That is two passes, of
- * which the second reads from a cache where the channels come in ranges
- * (`rangesOf`); `finished` lets the caller write the output of each range.
+ * Passes over memory: sums read all inputs once, x for the moments, x and dy for
+ * the gradients, and every element of the output depends on them, so that the
+ * inputs have to be read again while it is written. That is two passes for
+ * either mode, and cannot be fewer. Where the channels come in ranges
+ * (`rangesOf`), the second pass reads from a cache, and the memory sees each
+ * input and each output once, as a copy would; `finished` lets the caller write
+ * the output of each range. Columns have no such ranges: a range would have to
+ * be whole cache lines, 16 channels of float32, and those of all rows are
+ * beyond the cache as soon as the tensor is.
  *
- * Why float64 throughout: what it costs is arithmetic, not memory. Widening,
- * two operations where float32 has one, and rounding come to 0.6 ns per element
- * for the moments and as much for the output, where a memory copy takes 0.45
- * (6 MB, on the machine of `scripts/bench/RESULTS.md`). An output in float32,
- * with coefficients from float64, took 0.6 to 0.85 of the time of the forward
- * pass, but was further from the truth than onnxruntime's in 1 of 20 random
- * batches (by up to 27 %), and a gradient likewise. A value that is rounded
- * once is never further from it than another one by more than float64's own
- * error: that is the promise.
+ * What bounds the speed is arithmetic, not memory. Widening, two operations
+ * where float32 has one, and rounding: on elements in a cache, moments and
+ * output together take as long per element as 2.2 to 2.9 memory copies of 6 MB,
+ * and with both sums and the gradient of the backward pass as long as 7. A
+ * whole forward pass of channels first takes 2.7 to 3.1 copies, both passes 8.5
+ * (the rows of `scripts/bench/RESULTS.md` say it again): little is left beside
+ * the arithmetic. Ten times as fast as onnxruntime-web, which takes 7 to 12
+ * copies for the forward pass, would be about one copy, less than reading the
+ * input and writing the output with nothing computed in between.
+ *
+ * Why float64 throughout: an output in float32, with coefficients from float64,
+ * took 0.6 to 0.85 of the time of the forward pass, but was further from the
+ * truth than onnxruntime's in 1 of 20 random batches (by up to 27 %), and a
+ * gradient likewise. Correcting float32 by the errors of its own operations
+ * takes 14 of them on four lanes where float64 takes 12. A value that is rounded
+ * once is never further from the truth than another one by more than float64's
+ * own error: that is the promise.
  *
  * @module
  */
@@ -54,6 +69,8 @@ import type { ChannelRange } from "./layout.ts";
 import {
   type BindPieces,
   type Group,
+  type GroupVisitor,
+  type PieceRunner,
   rangesOf,
   runGroups,
   type SlotVectors,
@@ -69,17 +86,17 @@ export function createTrainingKernels(bind: BindPieces): TrainingKernels {
   return {
     moments(type, layout, x, mean, m2, finished): void {
       const runner = bind("moments", type, { x });
-      const merging = new MomentsMerging(layout.channels, mean, m2);
+      const visitor = new MomentsVisitor(
+        runner,
+        type,
+        x,
+        layout.channels,
+        mean,
+        m2,
+      );
       for (const range of rangesOf(layout)) {
-        runGroups(layout, runner, {
-          begin(group): void {
-            const [shift] = runner.vectors;
-            readFirst(type, x, group, shift);
-            clearSums(runner.vectors, group);
-          },
-          end: (group) => merging.merge(runner.vectors, group),
-        }, range);
-        merging.finish(range);
+        runGroups(layout, runner, visitor, range);
+        visitor.finish(range);
         finished?.(range);
       }
     },
@@ -87,10 +104,10 @@ export function createTrainingKernels(bind: BindPieces): TrainingKernels {
     normalize(type, layout, x, y, mean, factor, summand, range): void {
       const runner = bind("normalize", type, { x, output: y });
       runGroups(layout, runner, {
-        begin(group): void {
-          gather(runner.vectors[0], mean, group);
-          gather(runner.vectors[1], factor, group);
-          gather(runner.vectors[2], summand, group);
+        enter(slots): void {
+          gather(runner.vectors[0], mean, slots);
+          gather(runner.vectors[1], factor, slots);
+          gather(runner.vectors[2], summand, slots);
         },
       }, range);
     },
@@ -99,21 +116,20 @@ export function createTrainingKernels(bind: BindPieces): TrainingKernels {
       const runner = bind("gradientSums", type, { x, dy });
       sum.fill(0);
       product.fill(0);
+      const visitor: GroupVisitor = {
+        enter: (slots) => gather(runner.vectors[0], mean, slots),
+        begin: (group) => clearSums(runner.vectors, group),
+        end({ slots, channel, channels }): void {
+          const [, sums, products] = runner.vectors;
+          for (let s = 0; s < slots; s++) {
+            const c = channels ? channels[s]! : channel + s;
+            sum[c]! += sums[s]!;
+            product[c]! += products[s]!;
+          }
+        },
+      };
       for (const range of rangesOf(layout)) {
-        runGroups(layout, runner, {
-          begin(group): void {
-            gather(runner.vectors[0], mean, group);
-            clearSums(runner.vectors, group);
-          },
-          end({ slots, channels }): void {
-            const [, sums, products] = runner.vectors;
-            for (let s = 0; s < slots; s++) {
-              const c = channels[s]!;
-              sum[c]! += sums[s]!;
-              product[c]! += products[s]!;
-            }
-          },
-        }, range);
+        runGroups(layout, runner, visitor, range);
         finished?.(range);
       }
     },
@@ -132,11 +148,11 @@ export function createTrainingKernels(bind: BindPieces): TrainingKernels {
     ): void {
       const runner = bind("inputGradient", type, { x, dy, output: dx });
       runGroups(layout, runner, {
-        begin(group): void {
-          gather(runner.vectors[0], mean, group);
-          gather(runner.vectors[1], shift, group);
-          gather(runner.vectors[2], slope, group);
-          gather(runner.vectors[3], factor, group);
+        enter(slots): void {
+          gather(runner.vectors[0], mean, slots);
+          gather(runner.vectors[1], shift, slots);
+          gather(runner.vectors[2], slope, slots);
+          gather(runner.vectors[3], factor, slots);
         },
       }, range);
     },
@@ -147,63 +163,105 @@ export function createTrainingKernels(bind: BindPieces): TrainingKernels {
 function gather(
   vector: Float64Array,
   values: Float64Array,
-  { slots, channels }: Group,
+  { slots, channel, channels }: Group,
 ): void {
-  for (let s = 0; s < slots; s++) vector[s] = values[channels[s]!]!;
+  if (channels) {
+    for (let s = 0; s < slots; s++) vector[s] = values[channels[s]!]!;
+  } else {
+    for (let s = 0; s < slots; s++) vector[s] = values[channel + s]!;
+  }
 }
 
 /** Sets the sums to zero. */
-function clearSums([, sums, products]: SlotVectors, { slots }: Group): void {
-  sums.fill(0, 0, slots);
-  products.fill(0, 0, slots);
-}
-
-/** Reads the first element of each slot, or 0 where that is not finite. */
-function readFirst(
-  type: ElementType,
-  x: TensorData,
-  { slots, element, step }: Group,
-  shift: Float64Array,
+function clearSums(
+  [, sums, products]: SlotVectors,
+  { slots }: Group,
 ): void {
-  const bits = type === "float16" || type === "bfloat16" ? halfBits(x) : x;
+  // A loop: `fill` takes longer to begin than most groups take.
   for (let s = 0; s < slots; s++) {
-    const first = bits[element + s * step]!;
-    const value = type === "float16"
-      ? float16ToNumber(first)
-      : type === "bfloat16"
-      ? bfloat16ToNumber(first)
-      : first;
-    // A shift that is no number would spoil the mean's sign or its infinity.
-    shift[s] = value - value === 0 ? value : 0;
+    sums[s] = 0;
+    products[s] = 0;
   }
 }
 
-/** Chan's formula, slot by slot, into one mean and M2 per channel. */
-class MomentsMerging {
+/** Two values per channel, of the moments that are being merged. */
+interface Merging {
+  /** The elements that each channel has so far. */
+  readonly counts: Float64Array;
+  /** What the means are differences from until the end. */
+  readonly origins: Float64Array;
+}
+
+/** Up to so many channels, these two are the same arrays for all calls. */
+const KEPT_CHANNELS = 4096;
+let kept: Merging | undefined;
+
+function mergingOf(channels: number): Merging {
+  const create = (length: number): Merging => ({
+    counts: new Float64Array(length),
+    origins: new Float64Array(length),
+  });
+  if (channels > KEPT_CHANNELS) return create(channels);
+  kept ??= create(KEPT_CHANNELS);
+  kept.counts.fill(0, 0, channels);
+  kept.origins.fill(0, 0, channels);
+  return kept;
+}
+
+/**
+ * The moments of groups, and Chan's formula, slot by slot, into one mean and M2
+ * per channel.
+ */
+class MomentsVisitor implements GroupVisitor {
+  readonly #runner: PieceRunner;
+  readonly #type: ElementType;
+  /** The elements, or their bits. */
+  readonly #x: TensorData;
   readonly #mean: Float64Array;
   readonly #m2: Float64Array;
-  /** The elements that each channel has so far. */
-  readonly #counts: Float64Array;
-  /** What the means are differences from until the end. */
-  readonly #origins: Float64Array;
+  readonly #merging: Merging;
 
-  constructor(channels: number, mean: Float64Array, m2: Float64Array) {
+  constructor(
+    runner: PieceRunner,
+    type: ElementType,
+    x: TensorData,
+    channels: number,
+    mean: Float64Array,
+    m2: Float64Array,
+  ) {
+    this.#runner = runner;
+    this.#type = type;
+    this.#x = type === "float16" || type === "bfloat16" ? halfBits(x) : x;
     this.#mean = mean.fill(0);
     this.#m2 = m2.fill(0);
-    this.#counts = new Float64Array(channels);
-    this.#origins = new Float64Array(channels);
+    this.#merging = mergingOf(channels);
   }
 
-  merge(
-    [shifts, sums, products]: SlotVectors,
-    { slots, channels, count }: Group,
-  ): void {
+  begin(group: Group): void {
+    const type = this.#type;
+    const x = this.#x;
+    const [shifts] = this.#runner.vectors;
+    const { slots, element, step } = group;
+    for (let s = 0; s < slots; s++) {
+      const first = x[element + s * step]!;
+      const value = type === "float16"
+        ? float16ToNumber(first)
+        : type === "bfloat16"
+        ? bfloat16ToNumber(first)
+        : first;
+      // A shift that is no number would spoil the mean's sign or its infinity.
+      shifts[s] = value - value === 0 ? value : 0;
+    }
+    clearSums(this.#runner.vectors, group);
+  }
+
+  end({ slots, channel, channels, count }: Group): void {
+    const [shifts, sums, products] = this.#runner.vectors;
+    const { counts, origins } = this.#merging;
     const mean = this.#mean;
     const m2 = this.#m2;
-    const counts = this.#counts;
-    const origins = this.#origins;
     for (let s = 0; s < slots; s++) {
-      const c = channels[s]!;
+      const c = channels ? channels[s]! : channel + s;
       const before = counts[c]!;
       const after = before + count;
       counts[c] = after;
@@ -219,8 +277,10 @@ class MomentsMerging {
     }
   }
 
+  /** Makes the means of channels whole. */
   finish({ first, count }: ChannelRange): void {
     const mean = this.#mean;
-    for (let c = first; c < first + count; c++) mean[c]! += this.#origins[c]!;
+    const { origins } = this.#merging;
+    for (let c = first; c < first + count; c++) mean[c]! += origins[c]!;
   }
 }

@@ -194,6 +194,18 @@ export function instantiate(
       { cause },
     );
   }
+  // Kept by name, which is made of three parts: making it anew and looking it
+  // up takes longer than a small tensor.
+  const pieces = new Map<PieceOperation, PieceFunction[]>();
+  const piecesOf = (operation: PieceOperation): PieceFunction[] => {
+    let found = pieces.get(operation);
+    if (!found) {
+      found = ["RowsFloat32", "RowsFloat64", "ColumnsFloat32", "ColumnsFloat64"]
+        .map((name) => exports[operation + name] as PieceFunction);
+      pieces.set(operation, found);
+    }
+    return found;
+  };
   const affine = (type: ElementType): AffineFunction =>
     exports[`affine${SUFFIXES[type]}`] as AffineFunction;
   return {
@@ -206,7 +218,9 @@ export function instantiate(
     fold: exports.foldFloat32 as FoldFunction,
     hasTraining: "momentsRowsFloat32" in exports,
     piece: (operation, form, type) =>
-      exports[operation + form + SUFFIXES[type]] as PieceFunction,
+      piecesOf(operation)[
+        (form === "Columns" ? 2 : 0) + (type === "float64" ? 1 : 0)
+      ]!,
     convert: (direction, type) =>
       exports[direction + SUFFIXES[type]] as ConvertFunction,
   };

@@ -27,8 +27,12 @@ import {
 import { type MaskState, sumOverGroups, type TrainingTape } from "./forward.ts";
 import { forEachElement } from "./mask.ts";
 import { inferenceStatistics, type InferenceVariables } from "./inference.ts";
+import { scratchVector } from "./scratch.ts";
 
-/** Gradients in float64, one value per channel where they are parameters'. */
+/**
+ * Gradients in float64, one value per channel where they are parameters'; those
+ * are good until the next call, of any layer.
+ */
 export interface RawGradients {
   /** By the input, in its computed type. */
   readonly dx: Tensor;
@@ -47,18 +51,20 @@ export interface GradientSums {
 }
 
 /**
- * The sums of a batch's gradients that dx depends on; `finished` hears of every
- * range of channels whose sums are there.
+ * The sums of a batch's gradients that dx depends on, in `sums` if that is
+ * given; `finished` hears of every range of channels whose sums are there.
  */
 export function gradientSumsOf(
   kernels: Kernels,
   { x, layout, mean }: Pick<TrainingTape, "x" | "layout" | "mean">,
   dy: Tensor,
   finished?: (sums: GradientSums, range: ChannelRange) => void,
+  sums: GradientSums = {
+    sum: new Float64Array(layout.channels),
+    product: new Float64Array(layout.channels),
+  },
 ): GradientSums {
-  const sum = new Float64Array(layout.channels);
-  const product = new Float64Array(layout.channels);
-  const sums = { sum, product };
+  const { sum, product } = sums;
   kernels.gradientSums(
     x.type,
     layout,
@@ -110,12 +116,15 @@ export function trainingGradients(
     x: { type: "float64" as const, dims: x.dims, data: widen(x) },
   };
   if (merged) checkSums(merged, layout.channels);
-  const factor = inverse.map((inv, i) =>
-    inv * (scale?.[i % channels] ?? 1) * (correction?.r[i % channels] ?? 1)
-  );
+  const factor = scratchVector("factor", layout.channels);
+  for (let i = 0, c = 0; i < inverse.length; i++) {
+    factor[i] = inverse[i]! * (scale ? scale[c]! : 1) *
+      (correction ? correction.r[c]! : 1);
+    if (++c === channels) c = 0;
+  }
   const target = passed === dy ? dx : new Float64Array(dx.length);
-  const shift = new Float64Array(layout.channels);
-  const slope = new Float64Array(layout.channels);
+  const shift = scratchVector("shift", layout.channels);
+  const slope = scratchVector("slope", layout.channels);
   // dx of a range follows its sums, so that both read it from memory once.
   const writeRange = (
     { sum, product }: GradientSums,
@@ -143,6 +152,11 @@ export function trainingGradients(
     seen,
     passed,
     tape.mask || merged ? undefined : writeRange,
+    {
+      sum: scratchVector("sum", layout.channels).subarray(0, layout.channels),
+      product: scratchVector("product", layout.channels)
+        .subarray(0, layout.channels),
+    },
   );
   if (tape.mask) {
     maskedInputGradient(tape, tape.mask, passed, factor, own, dx);
@@ -150,11 +164,13 @@ export function trainingGradients(
     if (merged) writeRange(merged, { first: 0, count: layout.channels });
     if (target !== dx) encodeInto(x.type, dx, target);
   }
-  const dgamma = own.product.map((p, i) => {
-    const c = i % channels;
-    return p * inverse[i]! * (correction?.r[c] ?? 1) +
-      own.sum[i]! * (correction?.d[c] ?? 0);
-  });
+  // In the place of the products, which nothing needs any more.
+  const dgamma = own.product;
+  for (let i = 0, c = 0; i < dgamma.length; i++) {
+    dgamma[i] = dgamma[i]! * inverse[i]! * (correction ? correction.r[c]! : 1) +
+      own.sum[i]! * (correction ? correction.d[c]! : 0);
+    if (++c === channels) c = 0;
+  }
   let dbeta = own.sum;
   if (tape.adjustment) {
     const shifted = multiplied(dy, tape.adjustment.bias);

@@ -350,3 +350,73 @@ Deno.test("the gradient by the input goes where out says", () => {
     );
   }
 });
+
+/** A layer that may be called; what it computes depends on the seed. */
+function seeded(
+  kernels: "wasm" | "typed-array",
+  options: BatchNormalizationOptions = {},
+): BatchNormalization {
+  const layer = new BatchNormalization({ ...options, kernels });
+  layer.build([null, 3]);
+  layer.setWeights([
+    tensor([1, 2, 3], [3]),
+    tensor([4, 5, 6], [3]),
+    tensor([0, 0, 0], [3]),
+    tensor([1, 1, 1], [3]),
+  ]);
+  return layer;
+}
+
+Deno.test("gradients are those of a layer's own last call, whatever others do", () => {
+  const [x1, x2, x3, dy1, dy2] = [5, 5, 9, 5, 5].map((rows) =>
+    normals([rows, 3])
+  ) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+  for (const { name } of KERNELS) {
+    const once = (x: Tensor, dy: Tensor) => {
+      const layer = seeded(name);
+      layer.call(x, training);
+      return layer.backward(dy);
+    };
+    const wanted1 = once(x1, dy1);
+    const wanted2 = once(x2, dy2);
+    const one = seeded(name);
+    const two = seeded(name);
+    // So often that vectors of calls before are used again.
+    for (let step = 0; step < 4; step++) {
+      one.call(x3, training);
+      one.call(x1, training);
+      two.call(x2, training);
+      const found1 = one.backward(dy1);
+      const found2 = two.backward(dy2);
+      assertEquals(found1, wanted1, name);
+      assertEquals(found2, wanted2, name);
+      assertEquals(one.backward(dy1), wanted1, name);
+    }
+  }
+});
+
+Deno.test("a call that fails, or is made within one, leaves the gradients alone", () => {
+  const [x1, x2, dy] = [normals([5, 3]), normals([5, 3]), normals([5, 3])];
+  for (const { name } of KERNELS) {
+    let within: (() => void) | undefined;
+    const layer = seeded(name, {
+      activityRegularizer: () => {
+        const run = within;
+        within = undefined;
+        run?.();
+        return 0;
+      },
+    });
+    layer.call(x2, training);
+    layer.call(x1, training);
+    const wanted = layer.backward(dy);
+    within = () => {
+      throw new Error("not now");
+    };
+    assertThrows(() => layer.call(x2, training), Error, "not now");
+    assertEquals(layer.backward(dy), wanted, name);
+    within = () => void layer.call(x2, training);
+    layer.call(x1, training);
+    assertEquals(layer.backward(dy), wanted, name);
+  }
+});

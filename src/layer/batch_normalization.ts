@@ -35,7 +35,7 @@ import type {
 import { checkCallOptions } from "./call_options.ts";
 import type { ChannelMoments } from "./channel_moments.ts";
 import { configOf, type KerasConfig, parseConfig } from "./config.ts";
-import type { TrainingInputs, TrainingTape } from "./forward.ts";
+import type { TapeVectors, TrainingInputs, TrainingTape } from "./forward.ts";
 import { inferenceStatistics } from "./inference.ts";
 import { checkAgainstSpec, checkLike, checkTensor } from "./input_spec.ts";
 import { LayerVariables } from "./layer_variables.ts";
@@ -103,6 +103,8 @@ export class BatchNormalization extends LayerVariables {
   #isVersion1 = false;
   /** What the backward pass of the last call needs. */
   #tape: TrainingTape | undefined;
+  /** Of the tape before, for the next one. */
+  #spare: TapeVectors | undefined;
   #input: Tensor | undefined;
   #inputType: ElementType | undefined;
 
@@ -373,12 +375,21 @@ export class BatchNormalization extends LayerVariables {
       movingStddev: this.movingStddev!,
       renormMean: this.renormMean!,
       renormStddev: this.renormStddev!,
+      layoutFor: (dims: readonly number[]) => this.#layoutFor(dims),
     };
     const kernels = resolveKernels(this.options.kernels);
-    const tape = normalizeByBatch(layer, kernels, x, y.data, inputs);
+    // Taken away, as a function of the user's may call this layer meanwhile.
+    const spare = this.#spare;
+    this.#spare = undefined;
+    const tape = normalizeByBatch(layer, kernels, x, y.data, inputs, spare);
     this.#measureActivity(y);
     // Last, so that whatever fails before has changed nothing.
     updateMovingStatistics(layer, layer, tape, !this.trainable);
+    // The vectors alone: the rest would keep an input alive.
+    if (this.#tape) {
+      const { gamma, mean, variance, inverse } = this.#tape;
+      this.#spare = { gamma, mean, variance, inverse };
+    }
     this.#tape = tape;
   }
 

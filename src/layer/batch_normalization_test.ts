@@ -218,9 +218,11 @@ Deno.test("call is the formula, within the bound of its roundings", () => {
           // for the squares of roundoffs and the oracle's own.
           const size = Math.abs(input[i]! * a) + Math.abs(mean[c]! * a) +
             Math.abs(b);
-          // Subnormal results are off by half the least number instead.
+          // Subnormal results are off by half the least number instead; where
+          // that is 1 / s * gamma, so many times as x and mean then have it.
           const least = compute === "float64" ? Number.MIN_VALUE : 2 ** -149;
-          let bound = 9 * (unit * size + least);
+          const times = 9 + Math.abs(input[i]!) + Math.abs(mean[c]!);
+          let bound = 9 * unit * size + times * least;
           // 16-bit types are rounded once; 2^-25 is half the least float16.
           if (half) {
             bound += UNIT_ROUNDOFF[compute] * (Math.abs(expected) + bound) +

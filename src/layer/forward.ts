@@ -8,7 +8,13 @@
 import { OptionError, ShapeError, UnsupportedError } from "../errors.ts";
 import { type Layout, layoutOf } from "../kernels/layout.ts";
 import type { Kernels } from "../kernels/types.ts";
-import { encodeInto, type Tensor, type TensorData, widen } from "../tensor.ts";
+import {
+  encodeInto,
+  type Tensor,
+  type TensorData,
+  toFloats,
+  widen,
+} from "../tensor.ts";
 import { broadcast } from "./broadcast.ts";
 import type { ChannelMoments } from "./channel_moments.ts";
 import {
@@ -20,6 +26,7 @@ import {
 } from "./mask.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Correction } from "./renorm.ts";
+import { scratchVector } from "./scratch.ts";
 
 /** What of a built layer the training pass depends on. */
 export interface TrainingLayer {
@@ -37,6 +44,8 @@ export interface TrainingLayer {
   readonly gamma: Tensor | undefined;
   /** The summand of each channel, if there is one. */
   readonly beta: Tensor | undefined;
+  /** How the elements of an input map to its channels. */
+  layoutFor(dims: readonly number[]): Layout;
 }
 
 /**
@@ -62,12 +71,13 @@ export interface StatisticsLayout {
  * @throws {ShapeError} If v does not divide the batch.
  */
 export function statisticsLayout(
-  { name, options, axes }: Pick<TrainingLayer, "name" | "options" | "axes">,
+  layer: Pick<TrainingLayer, "name" | "options" | "axes" | "layoutFor">,
   dims: readonly number[],
 ): StatisticsLayout {
+  const { name, options, axes } = layer;
   const { virtualBatchSize } = options;
   if (virtualBatchSize === null) {
-    const layout = layoutOf(dims, axes);
+    const layout = layer.layoutFor(dims);
     return { layout, groups: 1, channels: layout.channels };
   }
   const [batch = 0, ...rest] = dims;
@@ -104,20 +114,24 @@ export interface MaskState extends MaskedMoments {
   readonly last: number;
 }
 
-/** What the backward pass of a training call needs. */
-export interface TrainingTape extends StatisticsLayout {
-  /** The input, in the type that the layer computes in. */
-  readonly x: Tensor;
+/** The vectors of a tape, which a later call can have once it is not needed. */
+export interface TapeVectors {
   /** The factor of each channel, as it was in the call. */
   readonly gamma: Float64Array | undefined;
-  /** The number of elements behind each statistic. */
-  readonly count: number;
   /** The mean of each statistic. */
   readonly mean: Float64Array;
   /** The population variance of each statistic. */
   readonly variance: Float64Array;
   /** `1 / sqrt(variance + epsilon)` of each statistic. */
   readonly inverse: Float64Array;
+}
+
+/** What the backward pass of a training call needs. */
+export interface TrainingTape extends StatisticsLayout, TapeVectors {
+  /** The input, in the type that the layer computes in. */
+  readonly x: Tensor;
+  /** The number of elements behind each statistic. */
+  readonly count: number;
   /** Renormalization's correction of each channel. */
   readonly correction: Correction | undefined;
   /** The adjustment. */
@@ -254,6 +268,7 @@ export function measure(
  * @param kernels What to run on.
  * @param x The input, in the type that the layer computes in.
  * @param y Receives the output; not the input.
+ * @param spare Vectors that the tape may have.
  *
  * @throws {ShapeError} If the batch does not fit.
  */
@@ -262,17 +277,22 @@ export function sweepBatch(
   kernels: Kernels,
   x: Tensor,
   y: TensorData,
+  spare: TapeVectors | undefined,
 ): TrainingTape {
   const statistics = statisticsLayout(layer, x.dims);
   const { layout, channels } = statistics;
-  const vector = (): Float64Array => new Float64Array(layout.channels);
-  const mean = vector();
-  const variance = vector();
-  const inverse = vector();
-  const factor = vector();
-  const summand = vector();
-  const gamma = layer.gamma && widen(layer.gamma);
-  const beta = layer.beta && widen(layer.beta);
+  const { mean, variance, inverse } = spare?.mean.length === layout.channels
+    ? spare
+    : newVectors(layout.channels);
+  const gamma = layer.gamma && toFloats(
+    layer.gamma,
+    spare?.gamma?.length === channels
+      ? spare.gamma
+      : new Float64Array(channels),
+  );
+  const beta = layer.beta && floatsOf(layer.beta);
+  const factor = scratchVector("factor", layout.channels);
+  const summand = scratchVector("summand", layout.channels);
   const { effectiveEpsilon } = layer;
   // An empty batch has no variance; 0 keeps it out of the gradients.
   const divisor = Math.max(layout.reduced, 1);
@@ -299,6 +319,23 @@ export function sweepBatch(
     adjustment: undefined,
     mask: undefined,
   };
+}
+
+function newVectors(
+  length: number,
+): Pick<TapeVectors, "mean" | "variance" | "inverse"> {
+  return {
+    mean: new Float64Array(length),
+    variance: new Float64Array(length),
+    inverse: new Float64Array(length),
+  };
+}
+
+/** The values of a tensor, in its own array where those are numbers. */
+function floatsOf(tensor: Tensor): ArrayLike<number> {
+  return tensor.type === "float32" || tensor.type === "float64"
+    ? tensor.data
+    : widen(tensor);
 }
 
 /** Whether a call can be computed by {@linkcode sweepBatch}. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { encodeInto, type Tensor, widen } from "../tensor.ts";
+import { encodeInto, type Tensor, toFloats } from "../tensor.ts";
 
 /**
  * The arithmetic of one update, all of it rounded to the variable's type
@@ -30,31 +30,77 @@ export type AverageRule = "fused" | "difference" | "product";
  * first.
  * @param momentum The weight of the old value.
  * @param rule Whose arithmetic.
+ * @param scale What the new values are multiplied by, in float64.
  */
 export function moveAverage(
   variable: Tensor,
   values: ArrayLike<number>,
   momentum: number,
   rule: AverageRule,
+  scale = 1,
 ): void {
-  const round = variable.type === "float64"
-    ? (value: number) => value
-    : Math.fround;
-  const old = widen(variable); // which becomes the new one
+  const { type, data } = variable;
   // 1 - m is computed in Python, in float64, and rounded afterwards.
-  const fresh = (rule === "product" ? round : Math.fround)(1 - momentum);
-  const kept = rule === "fused" ? round(1 - fresh) : round(momentum);
-  // A loop: `map` takes several times as long as all of this.
+  const weight = 1 - momentum;
+  if (type === "float64") {
+    const fresh = rule === "product" ? weight : Math.fround(weight);
+    const kept = rule === "fused" ? 1 - fresh : momentum;
+    moveDoubles(data as Float64Array, values, kept, fresh, rule, scale);
+    return;
+  }
+  const fresh = Math.fround(weight);
+  const kept = Math.fround(rule === "fused" ? 1 - fresh : momentum);
+  if (type === "float32") {
+    moveSingles(data as Float32Array, values, kept, fresh, rule, scale);
+    return;
+  }
+  const old = toFloats(variable, new Float32Array(data.length));
+  moveSingles(old, values, kept, fresh, rule, scale);
+  encodeInto(type, data, old);
+}
+
+// Two loops: with a function that rounds or does not, they take several times
+// as long, which is a tenth of a step on 256 rows of 1024.
+
+function moveSingles(
+  old: Float32Array,
+  values: ArrayLike<number>,
+  kept: number,
+  fresh: number,
+  rule: AverageRule,
+  scale: number,
+): void {
+  const round = Math.fround;
   for (let c = 0; c < old.length; c++) {
     const before = old[c]!;
-    const value = round(values[c]!);
+    const value = round(values[c]! * scale);
     if (rule === "difference") {
-      old[c] = round(before - round(round(before - value) * fresh));
+      old[c] = before - round(round(before - value) * fresh);
     } else if (rule === "fused" && fresh === 1) {
       old[c] = value;
     } else {
-      old[c] = round(round(before * kept) + round(value * fresh));
+      old[c] = round(before * kept) + round(value * fresh);
     }
   }
-  encodeInto(variable.type, variable.data, old);
+}
+
+function moveDoubles(
+  old: Float64Array,
+  values: ArrayLike<number>,
+  kept: number,
+  fresh: number,
+  rule: AverageRule,
+  scale: number,
+): void {
+  for (let c = 0; c < old.length; c++) {
+    const before = old[c]!;
+    const value = values[c]! * scale;
+    if (rule === "difference") {
+      old[c] = before - (before - value) * fresh;
+    } else if (rule === "fused" && fresh === 1) {
+      old[c] = value;
+    } else {
+      old[c] = before * kept + value * fresh;
+    }
+  }
 }

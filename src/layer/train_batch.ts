@@ -11,6 +11,7 @@ import {
   measure,
   normalizeBatch,
   sweepBatch,
+  type TapeVectors,
   type TrainingInputs,
   type TrainingLayer,
   type TrainingTape,
@@ -26,6 +27,7 @@ import { deviationOf, type MovingVariables } from "./updates.ts";
  * @param x The input, in the type that the layer computes in.
  * @param y Receives the output; shares no memory with the input.
  * @param inputs Mask and merged moments.
+ * @param spare Vectors of a tape that is not needed any more.
  * @returns The measured batch, to move the averages and for the gradients.
  *
  * @throws {ShapeError} If the batch, the mask or the moments do not fit.
@@ -37,6 +39,7 @@ export function normalizeByBatch(
   x: Tensor,
   y: TensorData,
   inputs: TrainingInputs,
+  spare?: TapeVectors,
 ): TrainingTape {
   const { options, effectiveEpsilon: epsilon } = layer;
   const correct = (mean: Float64Array, variance: Float64Array) =>
@@ -49,7 +52,7 @@ export function normalizeByBatch(
         options.renormClipping,
       )
       : undefined;
-  if (canSweep(layer, inputs)) return sweepBatch(layer, kernels, x, y);
+  if (canSweep(layer, inputs)) return sweepBatch(layer, kernels, x, y, spare);
   const tape = measure(layer, kernels, x, inputs, correct);
   normalizeBatch(layer, kernels, tape, y);
   return tape;

@@ -71,10 +71,5 @@ export function updateMovingStatistics(
     return;
   }
   const bessel = fused ? tape.count / Math.max(tape.count - 1, 1) : 1;
-  moveAverage(
-    variables.movingVariance,
-    bessel === 1 ? variance : variance.map((v) => v * bessel),
-    momentum,
-    rule,
-  );
+  moveAverage(variables.movingVariance, variance, momentum, rule, bessel);
 }

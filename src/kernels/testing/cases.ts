@@ -86,18 +86,22 @@ export const TRAINING_CASES: readonly ShapeCase[] = [
     { what: "runs or columns", dims: [34, 2, inner], axes: [1] },
     { what: "joined columns", dims: [523, 2, inner], axes: [1] },
   ]),
-  // Pieces are of 8192 elements, and so are the longest rows.
+  // Slots have up to 8192 elements, and so have rows and what is copied.
   ...[8191, 8192, 8193, 24_581].map((inner) => (
     { what: "parts of runs", dims: [2, 2, inner], axes: [1] }
   )),
-  { what: "groups of rows", dims: [5, 70, 131], axes: [1] },
+  // Slots go through up to 8192 elements: 62 runs, and 512 of the shortest.
+  { what: "groups of rows", dims: [64, 7, 131], axes: [1] },
+  { what: "groups of short rows", dims: [515, 2, 16], axes: [1] },
+  { what: "pieces of rows", dims: [5, 70, 131], axes: [1] },
+  { what: "slices of rows", dims: [3, 2051, 5], axes: [1] },
   { what: "rows of a ghost batch", dims: [3, 4, 5, 6, 70], axes: [1, 3] },
-  // Columns go through 256 rows, and pieces have 32 at this width.
+  // Columns go through 256 rows, what is copied has 32 at this width.
   ...[255, 256, 257, 545].map((rows) => (
     { what: "bands of rows", dims: [rows, 255], axes: [1] }
   )),
   { what: "columns of a ghost batch", dims: [3, 4, 290, 7], axes: [1, 3] },
-  // Slices are of 2048 columns, their pieces of 4 rows.
+  // Slices are of 2048 columns, what is copied of 4 rows.
   { what: "one slice", dims: [9, 2048], axes: [1] },
   { what: "slices of columns", dims: [267, 2051], axes: [1] },
   { what: "slices across runs", dims: [11, 821, 5], axes: [1] },
