@@ -20,6 +20,7 @@ import { formatSection, type Section } from "./report.ts";
 import type { RoundOptions } from "./rounds.ts";
 import { AWKWARD_SHAPES, type BenchShape, nameOf, SHAPES } from "./shapes.ts";
 import { startTfjs } from "./tfjs.ts";
+import { threadsSection } from "./threads.ts";
 import { bothSection, forwardSection } from "./training.ts";
 
 const RESULTS = new URL("RESULTS.md", import.meta.url);
@@ -50,6 +51,7 @@ const SECTIONS: Readonly<
     ),
   forward: (options) => forwardSection([...SHAPES, ...AWKWARD_SHAPES], options),
   both: (options) => bothSection(SHAPES, options),
+  threads: (options) => threadsSection(SHAPES, options),
   first: ({ rounds }) => firstResultSection(rounds),
   memory: () => memorySection(),
   growth: growthSection,

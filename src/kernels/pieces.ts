@@ -100,6 +100,21 @@ export interface PieceRunner {
    * Sums: elements are added to the vector one by one.
    */
   columns(element: number, rows: number, width: number, stride: number): void;
+  /** Whether threads share the work, and how. */
+  readonly sharing?: Sharing;
+}
+
+/** How groups run side by side. */
+export interface Sharing {
+  /** How many threads there are. */
+  readonly threads: number;
+  /**
+   * Takes a group that has begun, with the pieces that the runner got since;
+   * they may still run when this returns. Groups are ended in their order.
+   */
+  defer(group: Group, visitor: GroupVisitor): void;
+  /** Ends all groups whose visitor has something to do then. */
+  flush(): void;
 }
 
 /** Makes an operation ready to run on pieces of arrays. */
@@ -155,20 +170,26 @@ function areColumns({ outer, inner }: Block): boolean {
  * too long for the cache. Neither are layouts of more than one axis. Cutting
  * changes no order of summation, since slots come to a channel in the order of
  * memory in either case.
+ *
+ * @param layout The layout.
+ * @param threads How many threads, each with a cache, share a range.
  */
-export function rangesOf(layout: Layout): ChannelRange[] {
+export function rangesOf(layout: Layout, threads = 1): ChannelRange[] {
   const { channels, extents, reduced } = layout;
   const [outer, , inner] = extents as [number, number, number];
   const whole = [{ first: 0, count: channels }];
+  const elements = RANGE_ELEMENTS * threads;
   if (
-    extents.length > 3 || channels * reduced <= RANGE_ELEMENTS ||
+    extents.length > 3 || channels * reduced <= elements ||
     areColumns({ outer, channels, inner })
   ) return whole;
   const count = Math.max(
-    Math.floor(RANGE_ELEMENTS / reduced),
+    Math.floor(elements / reduced),
     Math.ceil(RANGE_RUN / inner),
   );
-  if (count >= channels || count * reduced > MOST_RANGE_ELEMENTS) return whole;
+  if (
+    count >= channels || count * reduced > MOST_RANGE_ELEMENTS * threads
+  ) return whole;
   const ranges: ChannelRange[] = [];
   for (let first = 0; first < channels; first += count) {
     ranges.push({ first, count: Math.min(count, channels - first) });
@@ -198,6 +219,17 @@ export function runGroups(
     const run = areColumns(plan) ? runColumns : runRows;
     run(element, parameter, plan, runner, visitor);
   }, range);
+  if (visitor.end) runner.sharing?.flush();
+}
+
+/** Ends a group, or leaves that to those who run it. */
+function endGroup(
+  runner: PieceRunner,
+  visitor: GroupVisitor,
+  group: Group,
+): void {
+  if (runner.sharing) runner.sharing.defer(group, visitor);
+  else visitor.end?.(group);
 }
 
 /** A block as rows: all runs in the order of memory. */
@@ -230,7 +262,7 @@ function runRows(
       };
       visitor.begin(group);
       runner.rows(group.element, slots, group.count);
-      visitor.end?.(group);
+      endGroup(runner, visitor, group);
     }
   }
 }
@@ -288,7 +320,7 @@ function runBands(
         const start = group.element + r * stride;
         runner.columns(start, Math.min(most, count - r), slots, stride);
       }
-      visitor.end?.(group);
+      endGroup(runner, visitor, group);
     }
   }
 }

@@ -70,7 +70,7 @@ export function createTrainingKernels(bind: BindPieces): TrainingKernels {
     moments(type, layout, x, mean, m2, finished): void {
       const runner = bind("moments", type, { x });
       const merging = new MomentsMerging(layout.channels, mean, m2);
-      for (const range of rangesOf(layout)) {
+      for (const range of rangesOf(layout, runner.sharing?.threads)) {
         runGroups(layout, runner, {
           begin(group): void {
             const [shift] = runner.vectors;
@@ -99,7 +99,7 @@ export function createTrainingKernels(bind: BindPieces): TrainingKernels {
       const runner = bind("gradientSums", type, { x, dy });
       sum.fill(0);
       product.fill(0);
-      for (const range of rangesOf(layout)) {
+      for (const range of rangesOf(layout, runner.sharing?.threads)) {
         runGroups(layout, runner, {
           begin(group): void {
             gather(runner.vectors[0], mean, group);
