@@ -27,7 +27,7 @@ export type {
   KernelChoice,
   SetKernelsOptions,
 } from "./src/kernels/dispatcher.ts";
-export type { KernelName } from "./src/kernels/types.ts";
+export type { KernelName, KernelSource } from "./src/kernels/types.ts";
 export {
   FrozenBatchNormalization,
   type FrozenOptions,

@@ -30,7 +30,7 @@ export {
   setKernels,
   type SetKernelsOptions,
 } from "./src/kernels/dispatch.ts";
-export type { KernelName } from "./src/kernels/types.ts";
+export type { KernelName, KernelSource } from "./src/kernels/types.ts";
 export { BatchNormalization } from "./src/layer/batch_normalization.ts";
 export type { GradientSums } from "./src/layer/backward.ts";
 export type {

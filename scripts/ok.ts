@@ -18,7 +18,7 @@ const GATES: readonly Gate[] = [
   { name: "type check", args: ["task", "check"] },
   {
     name: "documentation lint",
-    args: ["doc", "--lint", "mod.ts", "inference.ts"],
+    args: ["doc", "--lint", "mod.ts", "inference.ts", "threads.ts"],
   },
   { name: "generated kernels", args: ["task", "build", "--check"] },
   { name: "sizes", args: ["task", "size", "--check"] },

@@ -10,7 +10,8 @@ export type ErrorCode =
   | "EVENKEEL_SHAPE"
   | "EVENKEEL_OPTION"
   | "EVENKEEL_FORMAT"
-  | "EVENKEEL_UNSUPPORTED";
+  | "EVENKEEL_UNSUPPORTED"
+  | "EVENKEEL_THREAD";
 
 /**
  * The base class of all errors that Evenkeel throws on purpose.
@@ -97,5 +98,21 @@ export class UnsupportedError extends EvenkeelError {
    */
   constructor(message: string, options?: ErrorOptions) {
     super("EVENKEEL_UNSUPPORTED", message, options);
+  }
+}
+
+/**
+ * A thread of a pool failed in the middle of a call, whose outputs are not
+ * complete; the next call works.
+ */
+export class ThreadError extends EvenkeelError {
+  /**
+   * Makes a thread error.
+   *
+   * @param message What was expected, what came and what to do.
+   * @param options The standard error options, such as `cause`.
+   */
+  constructor(message: string, options?: ErrorOptions) {
+    super("EVENKEEL_THREAD", message, options);
   }
 }

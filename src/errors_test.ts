@@ -4,6 +4,7 @@ import {
   FormatError,
   OptionError,
   ShapeError,
+  ThreadError,
   UnsupportedError,
 } from "./errors.ts";
 
@@ -13,6 +14,7 @@ for (
     [OptionError, "EVENKEEL_OPTION"],
     [FormatError, "EVENKEEL_FORMAT"],
     [UnsupportedError, "EVENKEEL_UNSUPPORTED"],
+    [ThreadError, "EVENKEEL_THREAD"],
   ] as const
 ) {
   Deno.test(`${ErrorClass.name} has its name, code, message and cause`, () => {

@@ -22,6 +22,7 @@ import type { RoundOptions } from "./rounds.ts";
 import { operatorSection, sessionSection } from "./session.ts";
 import { AWKWARD_SHAPES, type BenchShape, nameOf, SHAPES } from "./shapes.ts";
 import { startTfjs } from "./tfjs.ts";
+import { threadsSection } from "./threads.ts";
 import { bothSection, forwardSection } from "./training.ts";
 import { warmUpKernels } from "./warm_up.ts";
 
@@ -56,6 +57,7 @@ const SECTIONS: Readonly<
     operatorSection(named("[8, 64, 56, 56]")[0]!, options),
   forward: (options) => forwardSection([...SHAPES, ...AWKWARD_SHAPES], options),
   both: (options) => bothSection(SHAPES, options),
+  threads: (options) => threadsSection(SHAPES, options),
   first: ({ rounds }) => firstResultSection(rounds),
   memory: () => memorySection(),
   growth: growthSection,

@@ -28,8 +28,9 @@ const FLAGS: readonly string[] = [
 const PAGE = `<!doctype html><meta charset="utf-8"><title>Evenkeel</title>
 <script type="module" src="/app.js"></script>`;
 
-/** Forbids `eval`, and all that is not the page's own. */
-const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
+/** Forbids `eval`, and all that is not the page's own; workers are from text. */
+const POLICY =
+  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src blob:";
 
 /** Chromium. */
 export const CHROMIUM: Runtime = {
@@ -42,7 +43,7 @@ export const CHROMIUM: Runtime = {
 async function report() {
   const bytes = await (await fetch("/evenkeel.wasm")).arrayBuffer();
   const module = await WebAssembly.compile(bytes);
-  return { outcomes: await runSuite({ evenkeel, second, inference, module, files }) };
+  return { outcomes: await runSuite({ evenkeel, second, inference, threads, module, files }) };
 }
 report().catch((error) => ({ error: String(error) }))
   .then((result) => fetch("/report", { method: "POST", body: JSON.stringify(result) }));
@@ -77,6 +78,9 @@ report().catch((error) => ({ error: String(error) }))
               ? "application/wasm"
               : "text/javascript",
             "content-security-policy": POLICY,
+            // For threads.
+            "cross-origin-opener-policy": "same-origin",
+            "cross-origin-embedder-policy": "require-corp",
           },
         });
     });

@@ -46,7 +46,7 @@ export const EDGE_RUNTIME: Runtime = {
 const module = globalThis.${MODULES}["evenkeel.wasm"];
 ${STRICTNESS}
 addEventListener("fetch", (event) => event.respondWith((async () => {
-  const outcomes = await runSuite({ evenkeel, second, inference, module, files });
+  const outcomes = await runSuite({ evenkeel, second, inference, threads, module, files });
   return new Response(JSON.stringify({ outcomes, allowed: findAllowed() }));
 })()));
 `;

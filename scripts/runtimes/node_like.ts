@@ -70,7 +70,7 @@ async function tryInstalled(
   await Deno.writeTextFile(
     `${folder}/suite_run.js`,
     `${suiteImports(project, "node")}export default (module) =>
-  runSuite({ evenkeel, second, inference, module, files });
+  runSuite({ evenkeel, second, inference, threads, module, files });
 `,
   );
   await Deno.writeTextFile(
@@ -117,11 +117,12 @@ async function tryByUrl({ project, scratch }: Place): Promise<Trial> {
     `${scratch}/suite_run.js`,
     `import * as evenkeel from "${origin}/mod.ts";
 import * as inference from "${origin}/inference.ts";
+import * as threads from "${origin}/threads.ts";
 import * as second from "${origin}/second/mod.ts";
 import { runSuite } from "./suite.js";
 import { files } from "./files.js";
 export default (module) =>
-  runSuite({ evenkeel, second, inference, module, files });
+  runSuite({ evenkeel, second, inference, threads, module, files });
 `,
   );
   await Deno.writeTextFile(

@@ -107,6 +107,7 @@ export function suiteImports(
 ): string {
   return `import * as evenkeel from "${name}";
 import * as inference from "${name}/inference";
+import * as threads from "${name}/threads";
 import * as second from "./second/${platform}/mod.js";
 import { runSuite } from "./suite.js";
 import { files } from "./files.js";

@@ -11,6 +11,7 @@
 
 import type * as Package from "../../mod.ts";
 import type * as Inference from "../../inference.ts";
+import type * as Threads from "../../threads.ts";
 
 /** The public surface of the package. */
 export type Evenkeel = typeof Package;
@@ -23,6 +24,8 @@ export interface Setup {
   readonly second: Evenkeel;
   /** Its entry for inference alone. */
   readonly inference: typeof Inference;
+  /** Its entry for threads. */
+  readonly threads: typeof Threads;
   /** `evenkeel.wasm`, compiled. */
   readonly module: WebAssembly.Module;
   /** The test data by name. */
@@ -289,6 +292,30 @@ function train(run: Run): void {
   run.add(...results[0]!);
 }
 
+async function trainOnThreads(run: Run): Promise<void> {
+  const dims = [16, 32, 32, 8];
+  const count = dims.reduce((a, b) => a * b);
+  await using pool = await run.threads.startThreads({
+    threads: 2,
+    memoryBytes: 2 ** 23,
+  });
+  check(pool.threads === 2, "two threads run");
+  const results = (["wasm", pool] as const).map((kernels) => {
+    const layer = new run.evenkeel.BatchNormalization({ axis: -1, kernels });
+    const [x, dy] = [pool.allocate(dims), pool.allocate(dims)];
+    const [out, dx] = [pool.allocate(dims), pool.allocate(dims)];
+    x.data.set(Float32Array.from(values(count, 5)));
+    dy.data.set(Float32Array.from(values(count, 6)));
+    layer.call(x, { training: true, out });
+    const { dgamma, dbeta } = layer.backward(dy, { out: dx });
+    return [out, dx, dgamma!, dbeta!, ...layer.getWeights()];
+  });
+  results[0]!.forEach((tensor, i) =>
+    checkSame(tensor.data, results[1]![i]!.data, `result ${i} on threads`)
+  );
+  run.add(...results[0]!);
+}
+
 function updateOnnx(run: Run): void {
   const { openOnnx } = run.evenkeel;
   const model = openOnnx(fileNamed(run, "fold_conv_bias.onnx"));
@@ -329,6 +356,7 @@ const FEATURE_LIST: readonly (readonly [
   [".npz", (run) => load(run, fileNamed(run, "weights.npz"))],
   [".keras", (run) => load(run, fileNamed(run, "model.keras"))],
   ["training step", train],
+  ["threads", trainOnThreads],
   ["ONNX update, fold", updateOnnx],
   ["session", runSession],
 ];

@@ -159,7 +159,7 @@ import module from "${project.name}/evenkeel.wasm";
 ${STRICTNESS}
 export default {
   async fetch() {
-    const outcomes = await runSuite({ evenkeel, second, inference, module, files });
+    const outcomes = await runSuite({ evenkeel, second, inference, threads, module, files });
     return Response.json({ outcomes, allowed: findAllowed() });
   },
 };

@@ -35,6 +35,11 @@ const BUNDLES: readonly Bundle[] = [
     limit: 12 * 1024,
   },
   {
+    name: "threads.ts, beside mod.ts's BatchNormalization",
+    source:
+      `export { BatchNormalization, tensor } from "./mod.ts"; export * from "./threads.ts";`,
+  },
+  {
     name: "mod.ts, BatchNormalization and tensor",
     source: `export { BatchNormalization, tensor } from "./mod.ts";`,
   },

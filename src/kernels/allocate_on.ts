@@ -19,7 +19,11 @@ import type { InferenceKernels } from "./types.ts";
 const VIEWS: Readonly<
   Record<
     ElementType,
-    new (buffer: ArrayBuffer, byteOffset: number, length: number) => TensorData
+    new (
+      buffer: ArrayBufferLike,
+      byteOffset: number,
+      length: number,
+    ) => TensorData
   >
 > = {
   float32: Float32Array,

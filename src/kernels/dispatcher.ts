@@ -5,11 +5,26 @@
  */
 
 import { OptionError, UnsupportedError } from "../errors.ts";
-import type { InferenceKernels, KernelName, Kernels } from "./types.ts";
+import type {
+  InferenceKernels,
+  KernelName,
+  Kernels,
+  KernelSource,
+} from "./types.ts";
 import { checkModule, type ModuleForm } from "./wasm_module.ts";
 
-/** A choice of kernels: one implementation, or the best that starts. */
-export type KernelChoice = "auto" | KernelName;
+/**
+ * A choice of kernels: one implementation, the best that starts, or those of a
+ * pool of threads.
+ */
+export type KernelChoice = "auto" | KernelName | KernelSource;
+
+/** Whether a choice brings its own kernels, of this version's interface. */
+export function isKernelSource(choice: unknown): choice is KernelSource {
+  return typeof choice === "object" && choice !== null &&
+    typeof (choice as { kernels?: Partial<Kernels> }).kernels?.moments ===
+      "function";
+}
 
 /** The options of {@linkcode setKernels}. */
 export interface SetKernelsOptions {
@@ -80,7 +95,9 @@ export class KernelDispatcher<K extends InferenceKernels> {
       ),
     );
     // The state changes only once the choice is known to work.
-    if (choice !== "auto") this.#start(choice, started, module);
+    if (typeof choice === "string" && choice !== "auto") {
+      this.#start(choice, started, module);
+    }
     this.#choice = choice;
     this.#module = module;
     this.#onFallback = onFallback;
@@ -91,6 +108,7 @@ export class KernelDispatcher<K extends InferenceKernels> {
   /** See {@linkcode resolveKernels}. */
   resolve(choice: KernelChoice = this.#choice): K {
     if (choice === "auto") return this.#best ?? this.#findBest();
+    if (isKernelSource(choice)) return ownKernels<K>(choice);
     // What has been started was checked then.
     if (!this.#started.has(choice)) this.#checkChoice(choice);
     return this.#start(choice, this.#started, this.#module);
@@ -140,15 +158,21 @@ export class KernelDispatcher<K extends InferenceKernels> {
   }
 
   #checkChoice(choice: unknown): asserts choice is KernelChoice {
+    if (isKernelSource(choice)) return;
     const names = ["auto", ...this.#entries.map(({ name }) => name)];
     if (!names.includes(choice as string)) {
       throw new OptionError(
         `Cannot use the kernels "${choice}": expected ${
           names.map((name) => `"${name}"`).join(", ")
-        }`,
+        }, or a pool of startThreads()`,
       );
     }
   }
+}
+
+/** A pool has kernels for everything, which are kernels for less too. */
+function ownKernels<K extends InferenceKernels>({ kernels }: KernelSource): K {
+  return kernels as K;
 }
 
 function checkOptions(options: SetKernelsOptions): void {

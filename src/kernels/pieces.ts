@@ -108,6 +108,21 @@ export interface PieceRunner {
    * Sums: elements are added to the vector one by one.
    */
   columns(element: number, rows: number, width: number, stride: number): void;
+  /** Whether threads share the work, and how. */
+  readonly sharing?: Sharing;
+}
+
+/** How groups run side by side. */
+export interface Sharing {
+  /** How many threads there are. */
+  readonly threads: number;
+  /**
+   * Takes a group that has begun, with the pieces that the runner got since;
+   * they may still run when this returns. Groups are ended in their order.
+   */
+  defer(group: Group, visitor: GroupVisitor): void;
+  /** Ends all groups whose visitor has something to do then. */
+  flush(): void;
 }
 
 /** Makes an operation ready to run on pieces of arrays. */
@@ -172,20 +187,26 @@ function areColumns({ outer, inner }: Block): boolean {
  * Columns are not cut: their ranges would use a part of each cache line, or be
  * too long for the cache. Neither are layouts of more than one axis. Cutting
  * changes no order of summation: the groups of a channel are the same.
+ *
+ * @param layout The layout.
+ * @param threads How many threads, each with a cache, share a range.
  */
-export function rangesOf(layout: Layout): ChannelRange[] {
+export function rangesOf(layout: Layout, threads = 1): ChannelRange[] {
   const { channels, extents, reduced } = layout;
   const [outer, , inner] = extents as [number, number, number];
   const whole = [{ first: 0, count: channels }];
+  const elements = RANGE_ELEMENTS * threads;
   if (
-    extents.length > 3 || channels * reduced <= RANGE_ELEMENTS ||
+    extents.length > 3 || channels * reduced <= elements ||
     areColumns({ outer, channels, inner })
   ) return whole;
   const count = Math.max(
-    Math.floor(RANGE_ELEMENTS / reduced),
+    Math.floor(elements / reduced),
     Math.ceil(RANGE_RUN / inner),
   );
-  if (count >= channels || count * reduced > MOST_RANGE_ELEMENTS) return whole;
+  if (
+    count >= channels || count * reduced > MOST_RANGE_ELEMENTS * threads
+  ) return whole;
   const ranges: ChannelRange[] = [];
   for (let first = 0; first < channels; first += count) {
     ranges.push({ first, count: Math.min(count, channels - first) });
@@ -225,15 +246,28 @@ export function runGroups(
       runRows(element, parameter, plan, first, end, runner, visitor);
     }
   });
+  if (visitor.end) runner.sharing?.flush();
+}
+
+/** Ends a group, or leaves that to those who run it. */
+function endGroup(
+  runner: PieceRunner,
+  visitor: GroupVisitor,
+  group: Group,
+): void {
+  if (runner.sharing) runner.sharing.defer(group, visitor);
+  else visitor.end?.(group);
 }
 
 /** Makes the vectors ready for a group; `isFirst` of those with its slots. */
 function beginGroup(
+  runner: PieceRunner,
   visitor: GroupVisitor,
   group: Group,
   isFirst: boolean,
 ): void {
-  if (isFirst) visitor.enter?.(group);
+  // Groups that run side by side have vectors of their own.
+  if (isFirst || runner.sharing) visitor.enter?.(group);
   visitor.begin?.(group);
 }
 
@@ -262,11 +296,11 @@ function runRows(
         step: inner,
         count: runs * inner,
       };
-      beginGroup(visitor, group, o === 0);
+      beginGroup(runner, visitor, group, o === 0);
       for (let run = 0; run < runs; run++, start += repetition) {
         runner.rows(start, slots, inner);
       }
-      visitor.end?.(group);
+      endGroup(runner, visitor, group);
     }
   }
 }
@@ -293,9 +327,9 @@ function runParts(
           step: 1,
           count: Math.min(PIECE_ELEMENTS, inner - part),
         };
-        beginGroup(visitor, group, o === 0 && part === 0);
+        beginGroup(runner, visitor, group, o === 0 && part === 0);
         runner.rows(group.element, 1, group.count);
-        visitor.end?.(group);
+        endGroup(runner, visitor, group);
       }
     }
   }
@@ -352,9 +386,9 @@ function runBands(
         step: 1,
         count: Math.min(COLUMN_ROWS, rows - row),
       };
-      beginGroup(visitor, group, row === 0);
+      beginGroup(runner, visitor, group, row === 0);
       runner.columns(group.element, group.count, slots, stride);
-      visitor.end?.(group);
+      endGroup(runner, visitor, group);
     }
   }
 }

@@ -94,7 +94,7 @@ export function createTrainingKernels(bind: BindPieces): TrainingKernels {
         mean,
         m2,
       );
-      for (const range of rangesOf(layout)) {
+      for (const range of rangesOf(layout, runner.sharing?.threads)) {
         runGroups(layout, runner, visitor, range);
         visitor.finish(range);
         finished?.(range);
@@ -128,7 +128,7 @@ export function createTrainingKernels(bind: BindPieces): TrainingKernels {
           }
         },
       };
-      for (const range of rangesOf(layout)) {
+      for (const range of rangesOf(layout, runner.sharing?.threads)) {
         runGroups(layout, runner, visitor, range);
         finished?.(range);
       }

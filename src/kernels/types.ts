@@ -19,8 +19,8 @@ export type Parameters = Float32Array | Float64Array;
 
 /** A piece of the memory that kernels run in. */
 export interface Allocation {
-  /** The memory's buffer, which is never detached. */
-  readonly buffer: ArrayBuffer;
+  /** The memory's buffer, which is never detached; shared by a pool's threads. */
+  readonly buffer: ArrayBufferLike;
   /** Where the piece begins, in bytes. */
   readonly byteOffset: number;
   /** Gives the piece back; may be called once only. */
@@ -189,3 +189,9 @@ export interface InferenceKernels {
 
 /** An implementation of all arithmetic over whole tensors. */
 export interface Kernels extends InferenceKernels, TrainingKernels {}
+
+/** What holds kernels of its own that can be chosen: a pool of threads. */
+export interface KernelSource {
+  /** The kernels, which nobody but a layer needs to look into. */
+  readonly kernels: object;
+}

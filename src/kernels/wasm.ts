@@ -8,6 +8,7 @@
  * @module
  */
 
+import type { BindPieces } from "./pieces.ts";
 import { createTrainingKernels } from "./training.ts";
 import type { Kernels } from "./types.ts";
 import { instanceOf } from "./wasm_arena.ts";
@@ -25,7 +26,10 @@ export const FULL_FORM: ModuleForm = {
 };
 
 /** The WASM implementation of the kernels. */
-export type WasmKernels = WasmInference & Kernels;
+export type WasmKernels = WasmInference & Kernels & {
+  /** What training runs on. */
+  readonly bindPieces: BindPieces;
+};
 
 /**
  * Starts the WASM kernels, synchronously and without any permission.
@@ -46,13 +50,11 @@ export function createWasmKernels(module?: WebAssembly.Module): WasmKernels {
     const instance = array && instanceOf(array.buffer);
     return instance?.exports.hasTraining ? instance : undefined;
   };
-  return {
-    ...inference,
-    ...createTrainingKernels((operation, type, arrays) => {
-      const { x, dy, output } = arrays;
-      const instance = trainingInstanceOf(output) ?? trainingInstanceOf(dy) ??
-        trainingInstanceOf(x) ?? inference.staging;
-      return bindWasmPieces(instance, operation, type, arrays);
-    }),
+  const bindPieces: BindPieces = (operation, type, arrays) => {
+    const { x, dy, output } = arrays;
+    const instance = trainingInstanceOf(output) ?? trainingInstanceOf(dy) ??
+      trainingInstanceOf(x) ?? inference.staging;
+    return bindWasmPieces(instance, operation, type, arrays);
   };
+  return { ...inference, ...createTrainingKernels(bindPieces), bindPieces };
 }

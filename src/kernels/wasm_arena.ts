@@ -40,7 +40,8 @@ export function instanceOf(buffer: ArrayBufferLike): WasmInstance | undefined {
 }
 
 /** An instance and the free runs of its memory. */
-class Arena {
+export class Arena {
+  /** The instance. */
   readonly instance: WasmInstance;
   readonly #end: number;
   /** Sorted by start; neighbours are never adjacent. */
@@ -49,9 +50,15 @@ class Arena {
   #untouched = HEAP;
   #free: number;
 
-  constructor(module: WebAssembly.Module, heapBytes: number) {
-    this.instance = new WasmInstance(module, heapBytes);
-    this.#end = HEAP + heapBytes;
+  /**
+   * Takes charge of an instance's memory.
+   *
+   * @param instance The instance.
+   */
+  constructor(instance: WasmInstance) {
+    this.instance = instance;
+    this.#end = instance.buffer.byteLength;
+    const heapBytes = this.#end - HEAP;
     this.#gaps = [{ start: HEAP, end: this.#end }];
     this.#free = heapBytes;
     instances.set(this.instance.buffer, this.instance);
@@ -190,7 +197,7 @@ export class ArenaAllocator {
       const heapBytes = Math.ceil(size / PAGE_BYTES) * PAGE_BYTES;
       if (heapBytes > LARGEST_HEAP) continue;
       try {
-        return new Arena(this.#module, heapBytes);
+        return new Arena(new WasmInstance(this.#module, heapBytes));
       } catch {
         // This much memory is not to be had: try with less. The caller makes
         // an ordinary array in the end.

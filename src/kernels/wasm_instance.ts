@@ -154,10 +154,10 @@ function spread(
 
 /** An instance of the WASM module with a memory that never grows. */
 export class WasmInstance {
-  /** The memory; nothing grows it. */
+  /** The memory, which nothing grows. */
   readonly memory: WebAssembly.Memory;
-  /** The memory's buffer; the same object for ever, as nothing grows it. */
-  readonly buffer: ArrayBuffer;
+  /** Its buffer; the same object for ever. */
+  readonly buffer: ArrayBufferLike;
   /** The functions of the module. */
   readonly exports: WasmExports;
   #vectors: SlotVectors | undefined;
@@ -176,15 +176,21 @@ export class WasmInstance {
    *
    * @param module The compiled module.
    * @param heapBytes The room for tensors, in bytes, a multiple of the page.
+   * @param shared Whether threads share the memory; the module has to be made
+   * for that.
    *
    * @throws {UnsupportedError} If the runtime gives no memory or refuses the
    * module.
    */
-  constructor(module: WebAssembly.Module, heapBytes: number) {
+  constructor(module: WebAssembly.Module, heapBytes: number, shared = false) {
     const pages = (HEAP + heapBytes) / PAGE_BYTES;
     let memory: WebAssembly.Memory;
     try {
-      memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+      memory = new WebAssembly.Memory({
+        initial: pages,
+        maximum: pages,
+        shared,
+      });
     } catch (cause) {
       throw new UnsupportedError(
         `Cannot start the WASM kernels: this runtime gives no memory of ${pages} pages (${
@@ -195,7 +201,7 @@ export class WasmInstance {
     }
     this.memory = memory;
     this.exports = instantiate(module, memory);
-    this.buffer = memory.buffer as ArrayBuffer; // not shared: not asked for
+    this.buffer = memory.buffer;
     this.#singles = new Float32Array(this.buffer);
     this.#doubles = new Float64Array(this.buffer);
     this.#halves = new Uint16Array(this.buffer);

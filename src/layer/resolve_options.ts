@@ -6,6 +6,7 @@
 
 import { OptionError } from "../errors.ts";
 import { KERNELS } from "../kernels/dispatch.ts";
+import { isKernelSource } from "../kernels/dispatcher.ts";
 import { checkAxis, whyNotFused } from "./axis.ts";
 import { resolveConstraint } from "./constraints.ts";
 import { resolveDtype } from "./dtype_policy.ts";
@@ -146,11 +147,14 @@ export function resolveOptions(
   }
   const choices = ["auto", ...KERNELS.map(({ name }) => name)];
   const { kernels } = options;
-  if (kernels !== undefined && !choices.includes(kernels)) {
+  if (
+    kernels !== undefined && !isKernelSource(kernels) &&
+    !choices.includes(kernels)
+  ) {
     throw new OptionError(
       `Cannot use kernels "${kernels}": expected ${
         choices.map((choice) => `"${choice}"`).join(", ")
-      }`,
+      }, or a pool of startThreads()`,
     );
   }
   const dtype = resolveDtype(options.dtype, kerasVersion);
