@@ -5,7 +5,7 @@
  */
 
 import {
-  allocate,
+  type allocate,
   BatchNormalization,
   type ElementType,
   type KernelChoice,
@@ -35,16 +35,16 @@ class Subject implements Disposable {
   readonly dx: Tensor & Disposable;
 
   constructor(
-    { dims, axis, ...shape }: BenchShape,
+    shape: BenchShape,
     type: ElementType,
     kernels: KernelChoice,
     make: typeof allocate,
   ) {
-    const dtype = type === "float16" ? "float16" : type;
-    this.layer = new BatchNormalization({ axis, dtype, kernels });
+    const { dims, axis } = shape;
+    this.layer = new BatchNormalization({ axis, dtype: type, kernels });
     [this.x, this.dy, this.y, this.dx] = [1, 2, 3, 3].map((seed) => {
       const made = make(dims, type);
-      encodeInto(type, made.data, makeValues({ dims, axis, ...shape }, seed));
+      encodeInto(type, made.data, makeValues(shape, seed));
       return made;
     }) as [Subject["x"], Subject["x"], Subject["x"], Subject["x"]];
   }
@@ -59,8 +59,9 @@ class Subject implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { [Symbol.dispose]: dispose } of [this.x, this.dy]) dispose();
-    for (const { [Symbol.dispose]: dispose } of [this.y, this.dx]) dispose();
+    for (const tensor of [this.x, this.dy, this.y, this.dx]) {
+      tensor[Symbol.dispose]();
+    }
   }
 }
 

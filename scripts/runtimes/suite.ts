@@ -302,11 +302,10 @@ async function trainOnThreads(run: Run): Promise<void> {
   check(pool.threads === 2, "two threads run");
   const results = (["wasm", pool] as const).map((kernels) => {
     const layer = new run.evenkeel.BatchNormalization({ axis: -1, kernels });
-    const [x, dy, out, dx] = [5, 6, 0, 0].map((seed) => {
-      const made = pool.allocate(dims);
-      if (seed > 0) made.data.set(Float32Array.from(values(count, seed)));
-      return made;
-    }) as [Tensor, Tensor, Tensor, Tensor];
+    const [x, dy] = [pool.allocate(dims), pool.allocate(dims)];
+    const [out, dx] = [pool.allocate(dims), pool.allocate(dims)];
+    x.data.set(Float32Array.from(values(count, 5)));
+    dy.data.set(Float32Array.from(values(count, 6)));
     layer.call(x, { training: true, out });
     const { dgamma, dbeta } = layer.backward(dy, { out: dx });
     return [out, dx, dgamma!, dbeta!, ...layer.getWeights()];
