@@ -14,7 +14,7 @@ import { ThreadError } from "../../errors.ts";
 import { reasonOf } from "../wasm_module.ts";
 
 /** Groups that may be in the queue at once. */
-export const LANES = 16;
+export const LANES = 32;
 /** The calls that the jobs of one lane have in all. */
 export const CALLS_PER_LANE = 1024;
 /** The words of a call: the function, then arguments as far as it has them. */

@@ -7,18 +7,7 @@
 import { UnsupportedError } from "../../errors.ts";
 import { FULL_FORM } from "../wasm.ts";
 import { compileEmbedded, reasonOf } from "../wasm_module.ts";
-
-/**
- * The import section: 15 bytes with one import, `env.memory`, a memory whose
- * limits are a minimum of three pages.
- */
-const PLAIN = "020f0103656e76066d656d6f7279020003";
-/**
- * The same for a shared memory, which has to have a maximum as well: the 65536
- * pages that are possible. Nothing else differs in what the compiler makes of
- * the same sources with `--sharedMemory`.
- */
-const SHARED = "02120103656e76066d656d6f7279020303808004";
+import { toShared } from "./shared_form.ts";
 
 /**
  * Compiles the embedded module for a shared memory. The kernels use no atomic
@@ -34,8 +23,7 @@ export function compileShared(): WebAssembly.Module {
     );
   }
   try {
-    const shared = embedded.replace(PLAIN, SHARED);
-    return compileEmbedded({ ...FULL_FORM, embedded: shared });
+    return compileEmbedded({ ...FULL_FORM, embedded: toShared(embedded) });
   } catch (error) {
     const cause = error instanceof Error && error.cause || error;
     throw new UnsupportedError(

@@ -53,13 +53,14 @@ const LANE_BYTES = 4 * VECTOR_BYTES;
 const JOB_ELEMENTS = 2 * PIECE_ELEMENTS;
 /** Jobs of a group for each thread, so that all end at about the same time. */
 const JOBS_PER_THREAD = 4;
-/** Columns per cache line of float32: a line has one writer. */
-const LINE = 16;
-/** Elements of a run that are worth a call. */
+/**
+ * Columns of a job, if there are so many: narrow ones read short runs that are
+ * far apart (measured on [788, 768] with a job at a time: 192 columns take 1.06
+ * times as long as all 768, and 96 take 1.3 times).
+ */
+const COLUMNS = 256;
+/** Elements of a run, cut by its rows, that are worth a call. */
 const RUN_ELEMENTS = 1024;
-/** 16-bit columns are converted row by row, in runs that are worth a call. */
-const HALF_COLUMNS = 256;
-
 /**
  * Rows of a piece of columns: those of 16-bit types are converted one by one,
  * and the calls of a piece have to fit their lane.
@@ -74,8 +75,11 @@ interface Lane {
   readonly vectors: SlotVectors;
   /** The channels of its slots, as the driver's own are for the next group. */
   readonly channels: Uint32Array;
-  group: Group | undefined;
+  /** The lane that its jobs count for; undefined once they are done. */
+  owner: number | undefined;
   visitor: GroupVisitor | undefined;
+  /** The group, with its own channels. */
+  readonly group: { -readonly [Key in keyof Group]: Group[Key] };
 }
 
 /** The pieces of a group, together. */
@@ -123,9 +127,13 @@ export class SharedPieces {
   /** The lane of the group that is being ended. */
   #ending: Lane | undefined;
   #depth = 0;
-  /** The words of the current lane that are written, and where jobs begin. */
+  /** The lane whose words are written, and that the jobs there count for. */
+  #owner = 0;
+  /** The next of these words, and where the jobs before it begin. */
   #word = 0;
   #bounds: number[] = [];
+  /** Elements of the job that is not published yet, of one group or several. */
+  #elements = 0;
 
   /**
    * Makes lanes in a memory.
@@ -144,13 +152,22 @@ export class SharedPieces {
       if (pointer === undefined) throw new RangeError("no room for lanes");
       const vector = (i: number): Float64Array =>
         new Float64Array(buffer, pointer + i * VECTOR_BYTES, SLOTS);
+      const channels = new Uint32Array(SLOTS);
       return {
         index,
         pointer,
         vectors: [vector(0), vector(1), vector(2), vector(3)],
-        channels: new Uint32Array(SLOTS),
-        group: undefined,
+        channels,
+        owner: undefined,
         visitor: undefined,
+        group: {
+          slots: 0,
+          channel: 0,
+          channels,
+          element: 0,
+          step: 0,
+          count: 0,
+        },
       };
     });
   }
@@ -237,7 +254,7 @@ export class SharedPieces {
       sharing: {
         threads,
         defer: (group, visitor): void => {
-          this.#publish(work!, operands, threads);
+          this.#add(work!, operands, threads);
           work = undefined;
           this.#keep(group, visitor);
         },
@@ -251,15 +268,22 @@ export class SharedPieces {
   }
 
   /** Keeps a group until it is ended, and frees the next lane. */
-  #keep(group: Group, visitor: GroupVisitor): void {
+  #keep(
+    { slots, channel, channels, element, step, count }: Group,
+    visitor: GroupVisitor,
+  ): void {
     const lane = this.#lanes[this.#current]!;
+    lane.owner = this.#owner;
     if (visitor.end) {
-      const { channels } = lane;
-      if (group.channels) {
-        channels.set(group.channels.subarray(0, group.slots));
-        lane.group = { ...group, channels };
-      } else {
-        lane.group = group;
+      const { group } = lane;
+      group.slots = slots;
+      group.element = element;
+      group.step = step;
+      group.count = count;
+      group.channel = channel;
+      group.channels = channels && lane.channels;
+      if (channels) {
+        for (let s = 0; s < slots; s++) lane.channels[s] = channels[s]!;
       }
       lane.visitor = visitor;
     }
@@ -269,15 +293,23 @@ export class SharedPieces {
 
   /** Ends the oldest open group. */
   #endFirst(): void {
-    const lane = this.#lanes[(this.#current + LANES - this.#open) % LANES]!;
-    const { group, visitor } = lane;
-    this.#queue.finish(lane.index);
-    lane.group = lane.visitor = undefined;
+    const first = this.#current + LANES - this.#open;
+    const lane = this.#lanes[first % LANES]!;
+    const { owner, visitor } = lane;
+    if (owner !== undefined) {
+      if (owner === this.#owner) this.#publish();
+      this.#queue.finish(owner);
+      // Lanes that share its jobs follow.
+      for (let i = first; this.#lanes[i % LANES]!.owner === owner; i++) {
+        this.#lanes[i % LANES]!.owner = undefined;
+      }
+    }
     this.#open--;
-    if (!group || !visitor) return;
+    if (!visitor) return;
+    lane.visitor = undefined;
     this.#ending = lane;
     try {
-      visitor.end!(group);
+      visitor.end!(lane.group);
     } finally {
       this.#ending = undefined;
     }
@@ -291,9 +323,10 @@ export class SharedPieces {
   /** Lets what is under way come to its end, and forgets it. */
   #abandon(): void {
     this.#open = 0;
+    this.#elements = 0;
     try {
       for (const lane of this.#lanes) {
-        lane.group = lane.visitor = undefined;
+        lane.owner = lane.visitor = undefined;
         if (!this.#queue.ended) this.#queue.finish(lane.index);
       }
       this.#queue.check();
@@ -302,30 +335,40 @@ export class SharedPieces {
     }
   }
 
-  /** Cuts a group into jobs and publishes them. */
-  #publish(work: Work, operands: Operands, threads: number): void {
+  /** Writes the jobs of a group, and publishes what is worth it. */
+  #add(work: Work, operands: Operands, threads: number): void {
     const { columns, rows, width, repeats } = work;
-    const slots = columns ? width : rows;
+    const elements = repeats * rows * width;
     const jobs = Math.min(
       JOBS_PER_THREAD * threads,
       JOBS_PER_GROUP,
-      Math.ceil(repeats * rows * width / JOB_ELEMENTS),
+      Math.ceil(elements / JOB_ELEMENTS),
     );
-    const least = !columns
-      ? Math.ceil(RUN_ELEMENTS / width)
-      : operands.decode === undefined
-      ? LINE
-      : HALF_COLUMNS;
+    if (jobs > 1) this.#publish();
+    if (this.#elements === 0) {
+      this.#owner = this.#current;
+      this.#word = this.#owner * CALLS_PER_LANE * CALL_WORDS;
+      this.#bounds = [this.#word];
+    }
+    this.#elements += elements;
+    const slots = columns ? width : rows;
+    const least = columns ? COLUMNS : Math.ceil(RUN_ELEMENTS / width);
     const slice = jobs <= 1 ? slots : Math.ceil(slots / jobs / least) * least;
-    this.#word = this.#current * CALLS_PER_LANE * CALL_WORDS;
-    this.#bounds = [this.#word];
     for (let first = 0; first < slots; first += slice) {
       const count = Math.min(slice, slots - first);
       if (columns) this.#writeColumns(work, operands, first, count);
       else this.#writeRows(work, operands, first, count);
-      this.#bounds.push(this.#word);
+      if (first + count < slots) this.#bounds.push(this.#word);
     }
-    this.#queue.publish(this.#current, this.#bounds);
+    if (this.#elements >= JOB_ELEMENTS) this.#publish();
+  }
+
+  /** Publishes the jobs that are written. */
+  #publish(): void {
+    if (this.#elements === 0) return;
+    this.#elements = 0;
+    this.#bounds.push(this.#word);
+    this.#queue.publish(this.#owner, this.#bounds);
   }
 
   /** Some rows of a group, in calls of at most a piece. */
@@ -347,12 +390,14 @@ export class SharedPieces {
 
   /** Some columns of a group, in calls of at most a piece. */
   #writeColumns(
-    { element, rows, stride }: Work,
+    { element, rows, width: all, stride }: Work,
     operands: Operands,
     first: number,
     width: number,
   ): void {
-    const rowsOfPiece = Math.max(1, Math.floor(PIECE_ELEMENTS / width));
+    // As many rows as if the columns were not cut: more would be too far apart
+    // for the L1 cache.
+    const rowsOfPiece = Math.max(1, Math.floor(PIECE_ELEMENTS / all));
     const most = Math.min(rowsOfPiece, MOST_ROWS);
     for (let row = 0; row < rows; row += most) {
       const count = Math.min(most, rows - row);
@@ -437,14 +482,14 @@ export class SharedPieces {
     if (stride !== undefined) calls[word] = stride;
   }
 
-  /** Makes room for calls that belong together, in the current lane. */
+  /** Makes room for calls that belong together. */
   #makeRoom(calls: number): void {
-    const first = this.#current * CALLS_PER_LANE * CALL_WORDS;
+    const first = this.#owner * CALLS_PER_LANE * CALL_WORDS;
     const end = first + CALLS_PER_LANE * CALL_WORDS;
     if (this.#word + calls * CALL_WORDS <= end) return;
     // What is there has to be done before its words are written again.
-    this.#queue.publish(this.#current, [...this.#bounds, this.#word]);
-    this.#queue.finish(this.#current);
+    this.#queue.publish(this.#owner, [...this.#bounds, this.#word]);
+    this.#queue.finish(this.#owner);
     this.#word = first;
     this.#bounds = [first];
   }

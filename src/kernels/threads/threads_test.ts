@@ -7,8 +7,6 @@ import {
 } from "@std/assert";
 import * as fc from "fast-check";
 import { OptionError, ThreadError, UnsupportedError } from "../../errors.ts";
-import { BatchNormalization } from "../../layer/batch_normalization.ts";
-import type { BatchNormalizationOptions } from "../../layer/options.ts";
 import { createData, type ElementType, type TensorData } from "../../tensor.ts";
 import { allocate } from "../allocate.ts";
 import { resolveKernels, setKernels } from "../dispatch.ts";
@@ -192,79 +190,6 @@ Deno.test("threads: the bits of one thread on large tensors, many times", async 
     ]
   ) {
     for (const type of ELEMENT_TYPES) compare(pool, type, dims, axes, 1);
-  }
-});
-
-const DIMS = [16, 12, 12, 32];
-
-/** A layer's results over two training steps. */
-function train(
-  options: BatchNormalizationOptions,
-  make: (dims: readonly number[], type: ElementType) => { data: TensorData },
-  type: ElementType,
-  mask?: Uint8Array,
-): TensorData[] {
-  const layer = new BatchNormalization(options);
-  const length = DIMS.reduce((a, b) => a * b);
-  const tensor = (seed: number) => {
-    const made = make(DIMS, type);
-    (made.data as Float32Array).set(
-      makeUsualInput(type, length, seed) as Float32Array,
-    );
-    return { type, dims: DIMS, data: made.data };
-  };
-  const found: TensorData[] = [];
-  for (const step of [0, 10]) {
-    const [x, dy, y, dx] = [
-      tensor(step),
-      tensor(step + 1),
-      tensor(9),
-      tensor(9),
-    ];
-    layer.call(x, { training: true, out: y, ...mask ? { mask } : {} });
-    const gradients = layer.backward(dy, { out: dx });
-    found.push(y.data, dx.data, gradients.dgamma!.data, gradients.dbeta!.data);
-  }
-  return [...found, ...layer.getWeights().map(({ data }) => data)];
-}
-
-Deno.test("threads: layers train to the same bits", async () => {
-  await using pool = await startPool({ ...MEMORY, threads: 2 }, ALL);
-  const mask = Uint8Array.from(
-    { length: DIMS[0]! * DIMS[1]! * DIMS[2]! },
-    (_, i) => i % 3 === 0 ? 0 : 1,
-  );
-  const cases: [BatchNormalizationOptions, Uint8Array?][] = [
-    [{}],
-    [{ axis: 1 }],
-    [{ axis: [1, 3], fused: false }],
-    [{ renorm: true }],
-    [{ virtualBatchSize: 4 }],
-    [{ kerasVersion: "3" }, mask],
-  ];
-  for (const [options, mask] of cases) {
-    for (const type of ["float32", "float64"] as const) {
-      const given = { ...options, dtype: type };
-      const expected = train(
-        { ...given, kernels: "wasm" },
-        (dims, type) => allocate(dims, type),
-        type,
-        mask,
-      );
-      const actual = train(
-        { ...given, kernels: pool },
-        (dims, type) => pool.allocate(dims, type),
-        type,
-        mask,
-      );
-      expected.forEach((values, i) =>
-        assertSameBits(
-          actual[i]!,
-          values,
-          `result ${i} of ${JSON.stringify(options)}`,
-        )
-      );
-    }
   }
 });
 
@@ -485,18 +410,11 @@ Deno.test("threads: setKernels() takes a pool", async () => {
     assertEquals(resolveKernels(), pool.kernels as Kernels);
     using x = allocate([2, 3], "float64");
     assertInstanceOf(x.data.buffer, SharedArrayBuffer);
-    const layer = new BatchNormalization({ epsilon: 0 });
-    assertEquals([...layer.call(x).data], [0, 0, 0, 0, 0, 0]);
   } finally {
     setKernels("auto");
   }
   assertThrows(
     () => setKernels({ kernels: {} }),
-    OptionError,
-    "or a pool of startThreads()",
-  );
-  assertThrows(
-    () => new BatchNormalization({ kernels: { kernels: {} } }),
     OptionError,
     "or a pool of startThreads()",
   );
