@@ -311,7 +311,11 @@ class OpenFile implements Hdf5File {
     const { module } = this;
     return this.#do(`reading ${path}`, () => {
       const pointer = module._malloc(byteLength);
-      if (pointer === 0) fail();
+      if (pointer === 0) {
+        throw new FormatError(
+          `Cannot read ${path}: there is no memory for its ${byteLength} bytes`,
+        );
+      }
       try {
         const status = module.get_dataset_data(
           this.#file.file_id,

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import { GlobalHeaps } from "./hdf5_heap.ts";
 import { newBytes, type SourceFile } from "./source_file.ts";
 
@@ -46,6 +47,8 @@ export class Hdf5Bytes {
   readonly #blocks = new Map<number, Uint8Array>();
   /** What was waited for last. */
   #loaded = { offset: 0, end: 0 };
+  /** How many bytes were waited for in all. */
+  #total = 0;
 
   constructor(file: SourceFile) {
     this.#file = file;
@@ -145,6 +148,9 @@ export class Hdf5Bytes {
     for (const oldest of this.#blocks.keys()) {
       if (this.#blocks.size <= MAX_BLOCKS) break;
       this.#blocks.delete(oldest);
+      // What comes when it is read again may be something else.
+      const from = oldest * BLOCK_BYTES;
+      this.#heaps.forget(from, from + BLOCK_BYTES);
     }
   }
 
@@ -153,12 +159,15 @@ export class Hdf5Bytes {
     { offset, length }: MissingPart,
     most: number,
   ): Promise<number[]> {
-    // Twice as much as before, where that was a little in front: so do the
-    // many small groups of a deep model take few turns.
+    // Twice as much as before, where that was a little in front; elsewhere a
+    // part of what was needed so far, as libhdf5 follows its trees in no order
+    // of the file: so do the many small groups of a deep model take few turns,
+    // for at most a quarter more bytes.
     const before = this.#loaded;
     const isNext = offset >= before.end &&
       offset < before.end + before.end - before.offset;
-    const ahead = isNext ? Math.min(most, 2 * (before.end - before.offset)) : 0;
+    const next = isNext ? 2 * (before.end - before.offset) : 0;
+    const ahead = Math.min(most, Math.max(next, this.#total / 4));
     const last = Math.min(this.size, offset + Math.max(length, ahead));
     const blocks: number[] = [];
     let end = offset;
@@ -168,10 +177,21 @@ export class Hdf5Bytes {
     } while (end < last && !this.#blocks.has(end / BLOCK_BYTES));
     end = Math.min(this.size, end);
     this.#loaded = { offset, end };
+    this.#total += end - offset;
     const bytes = await this.#file.read(offset, end - offset);
+    if (bytes.length !== end - offset) {
+      throw new FormatError(
+        `Cannot read ${this.#file.name}: expected ${
+          end - offset
+        } bytes at ${offset}, got ${bytes.length}`,
+      );
+    }
+    // Copies, so that a block that stays does not keep its whole run.
+    const isKept = blocks.length <= MAX_KEPT_RUN;
     blocks.forEach((block, i) => {
       const at = i * BLOCK_BYTES;
-      this.#blocks.set(block, bytes.subarray(at, at + BLOCK_BYTES));
+      const part = bytes.subarray(at, at + BLOCK_BYTES);
+      this.#blocks.set(block, isKept ? part.slice() : part);
     });
     return blocks;
   }

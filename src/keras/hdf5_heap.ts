@@ -52,10 +52,11 @@ function headersOf(
   };
 }
 
-/** The global heaps of a file, each of which is checked once. */
+/** The global heaps of a file, each of which is checked before it is used. */
 export class GlobalHeaps {
   readonly #file: HeapFile;
-  readonly #checked = new Set<number>();
+  /** Where heaps end that were checked, by where they begin. */
+  readonly #checked = new Map<number, number>();
 
   constructor(file: HeapFile) {
     this.#file = file;
@@ -99,8 +100,17 @@ export class GlobalHeaps {
       const end = start + Number(view.getBigUint64(8, true));
       if (end > size) throw damaged(start);
       this.#checkObjects(start, end);
+      this.#checked.set(start, end);
+    } else {
+      this.#checked.set(start, start + COLLECTION_HEADER);
     }
-    this.#checked.add(start);
+  }
+
+  /** Lets heaps be checked again that lie, in part, in a part of the file. */
+  forget(from: number, to: number): void {
+    for (const [start, end] of this.#checked) {
+      if (start < to && end > from) this.#checked.delete(start);
+    }
   }
 
   #checkObjects(start: number, end: number): void {

@@ -323,7 +323,9 @@ export async function readModel(
  *
  * @throws {FormatError} If there is no such file, it is no Keras file or
  * damaged, or a weight is missing, of a wrong type or of a wrong shape; the
- * message then names layer and weight.
+ * message then names layer and weight. Only what is read can be found damaged:
+ * weights of more than 1 MiB that an archive stores uncompressed are not
+ * compared with its checksum, which is that of all of them.
  * @throws {OptionError} If an option is unknown or invalid, names a layer that
  * the file does not have, or leaves something open.
  * @throws {UnsupportedError} If the option `layers` names a layer that is no
