@@ -87,7 +87,9 @@ const MOST_MEMORY = 2 ** 31 - 2 ** 24;
 /**
  * The smallest tensor that several threads share, in elements. Waking a worker
  * up takes some 50 microseconds, in which one thread trains on about as many
- * thousand elements.
+ * thousand elements. Measured at this size ([1, 64, 32, 32] and channels last):
+ * two threads are 1.2 times as fast as one in the forward pass, and 1.3 to 1.5
+ * times in both; at four times the size, 1.9 and 2.0 times.
  */
 export const LEAST_ELEMENTS: number = 64 * 1024;
 

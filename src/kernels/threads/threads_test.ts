@@ -11,7 +11,7 @@ import { createData, type ElementType, type TensorData } from "../../tensor.ts";
 import { allocate } from "../allocate.ts";
 import { resolveKernels, setKernels } from "../dispatch.ts";
 import { layoutOf } from "../layout.ts";
-import { SLOTS } from "../pieces.ts";
+import { rangesOf, SLOTS } from "../pieces.ts";
 import { assertSameBits } from "../testing/bits.ts";
 import {
   ELEMENT_TYPES,
@@ -191,6 +191,16 @@ Deno.test("threads: the bits of one thread on large tensors, many times", async 
   ) {
     for (const type of ELEMENT_TYPES) compare(pool, type, dims, axes, 1);
   }
+});
+
+Deno.test("threads: the bits of one thread, range by range", async () => {
+  await using pool = await startPool({
+    memoryBytes: 256 * MEGABYTE,
+    threads: 2,
+  });
+  const dims = [3, 80, 9001];
+  assertEquals(rangesOf(layoutOf(dims, [1]), 2).length, 2);
+  compare(pool, "float32", dims, [1], 1);
 });
 
 Deno.test("threads: arrays that are elsewhere give the same bits", async () => {
