@@ -270,16 +270,18 @@ function publishTrap(pool: Pool): void {
   publish(pool, "decodeFloat16", 2 ** 31 - 16, 2 ** 31 - 16, 2 ** 20);
 }
 
-/** A large call on a pool, and what it has to give. */
+/**
+ * A large call on a pool, of a group for each lane, and what it has to give.
+ */
 function largeCall(pool: Pool): { run: () => void; check: () => void } {
-  const dims = [32, 32, 1024];
+  const dims = [8 * LANES, 4, 1024];
   const x = pool.allocate(dims);
   (x.data as Float32Array).set(
     makeUsualInput("float32", 2 ** 20, 3) as Float32Array,
   );
   const layout = layoutOf(dims, [1]);
-  const [mean, m2] = [new Float64Array(32), new Float64Array(32)];
-  const [wanted, wantedM2] = [new Float64Array(32), new Float64Array(32)];
+  const [mean, m2] = [new Float64Array(4), new Float64Array(4)];
+  const [wanted, wantedM2] = [new Float64Array(4), new Float64Array(4)];
   single.moments("float32", layout, x.data, wanted, wantedM2);
   return {
     run: () => pool.kernels.moments("float32", layout, x.data, mean, m2),
