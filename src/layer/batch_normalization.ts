@@ -315,6 +315,8 @@ export class BatchNormalization extends LayerVariables {
       if (isNew) {
         this.#built = undefined;
         this.variables = variables;
+        // The next call may have another number of channels.
+        this.#scratch = undefined;
       }
       throw error;
     }

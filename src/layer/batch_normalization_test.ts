@@ -856,3 +856,16 @@ Deno.test("kernels can be chosen per layer", () => {
   );
   assertEquals([...makeLayer({ kernels: "auto" }).call(X).data], Y);
 });
+
+Deno.test("a call that failed leaves nothing for another number of channels", () => {
+  const layer = new BatchNormalization({ epsilon: 0 });
+  const weights = (channels: number, variance: number) =>
+    [1, 0, 0, variance].map((value) =>
+      tensor(new Float32Array(channels).fill(value), [channels])
+    );
+  layer.setWeights(weights(40, -5));
+  assertThrows(() => layer.call(tensor(new Float32Array(40).fill(1), [1, 40])));
+  layer.setWeights(weights(64, 4));
+  const y = layer.call(tensor(new Float32Array(64).fill(1), [1, 64]));
+  assertEquals([...y.data], Array(64).fill(0.5));
+});

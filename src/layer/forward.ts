@@ -214,8 +214,9 @@ export function measure(
   let count = layout.reduced;
   if (moments) {
     count = moments.count;
-    mean = moments.mean.slice();
-    variance = moments.m2.map((m2) => m2 / count);
+    // In float64 whatever array came: later calls compute in these.
+    mean = Float64Array.from(moments.mean);
+    variance = Float64Array.from(moments.m2, (m2) => m2 / count);
   } else if (masked) {
     const weights = maskWeights(
       inputs.mask!,

@@ -196,9 +196,7 @@ export class Session implements AsyncDisposable {
     }
     for (let i = 0; i < this.#targets.length; i++) {
       const each = this.#targets[i];
-      if (i !== index && each && each !== target && overlap(each, target)) {
-        return true;
-      }
+      if (i !== index && each && overlap(each, target)) return true;
     }
     return false;
   }
