@@ -3,6 +3,11 @@
 // extents are elements; `toOutput` is how far `y` lies behind `x`, modulo 2^32.
 // `y` may be `x`: every element is loaded before it is stored, and none is
 // computed twice.
+//
+// Where `clamped`, which float32 only is, what is below `low` becomes `low`, and
+// then what is above `high` becomes `high`: an activation at the price of two
+// instructions for four elements, where a loop of its own would read and write
+// all of `y` once more.
 
 import {
   loadLane,
@@ -11,6 +16,26 @@ import {
   parameterBytes,
   storeLane,
 } from "./lanes";
+
+/**
+ * `x * a + b`, clamped or not.
+ *
+ * `pmax(y, low)` is `y < low ? low : y` as it stands: NaN and -0 stay, and no
+ * bound is one if it is NaN.
+ */
+// @ts-ignore: decorator
+@inline
+function apply<T>(
+  x: v128,
+  a: v128,
+  b: v128,
+  clamped: bool,
+  low: v128,
+  high: v128,
+): v128 {
+  const y = multiplyAdd<T>(x, a, b);
+  return clamped ? f32x4.pmin(f32x4.pmax(y, low), high) : y;
+}
 
 /** Vectors per turn of an unrolled loop: one cache line of 64 bytes. */
 const UNROLL: usize = 4;
@@ -52,13 +77,16 @@ const STRIP: usize = 8;
  */
 // @ts-ignore: decorator
 @inline
-export function affineRows<T>(
+function affineRows<T>(
   x: usize,
   toOutput: usize,
   a: usize,
   b: usize,
   outer: usize,
   channels: usize,
+  clamped: bool,
+  low: v128,
+  high: v128,
 ): void {
   const stride = channels * sizeof<T>();
   const parameters = channels * parameterBytes<T>();
@@ -82,10 +110,10 @@ export function affineRows<T>(
       const b3 = v128.load(pb, 48);
       const last = cx + tall;
       for (let px = cx; px < last; px += stride) {
-        const y0 = multiplyAdd<T>(v128.load(px), a0, b0);
-        const y1 = multiplyAdd<T>(v128.load(px, 16), a1, b1);
-        const y2 = multiplyAdd<T>(v128.load(px, 32), a2, b2);
-        const y3 = multiplyAdd<T>(v128.load(px, 48), a3, b3);
+        const y0 = apply<T>(v128.load(px), a0, b0, clamped, low, high);
+        const y1 = apply<T>(v128.load(px, 16), a1, b1, clamped, low, high);
+        const y2 = apply<T>(v128.load(px, 32), a2, b2, clamped, low, high);
+        const y3 = apply<T>(v128.load(px, 48), a3, b3, clamped, low, high);
         const py = px + toOutput;
         v128.store(py, y0);
         v128.store(py, y1, 16);
@@ -100,7 +128,8 @@ export function affineRows<T>(
       const b0 = v128.load(pb);
       const last = cx + tall;
       for (let px = cx; px < last; px += stride) {
-        v128.store(px + toOutput, multiplyAdd<T>(v128.load(px), a0, b0));
+        const y0 = apply<T>(v128.load(px), a0, b0, clamped, low, high);
+        v128.store(px + toOutput, y0);
       }
       cx += 16;
       pb += 16;
@@ -110,10 +139,8 @@ export function affineRows<T>(
       const b0 = loadSplat<T>(pb);
       const last = cx + tall;
       for (let px = cx; px < last; px += stride) {
-        storeLane<T>(
-          px + toOutput,
-          multiplyAdd<T>(loadLane<T>(px), a0, b0),
-        );
+        const y0 = apply<T>(loadLane<T>(px), a0, b0, clamped, low, high);
+        storeLane<T>(px + toOutput, y0);
       }
       cx += sizeof<T>();
       pb += parameterBytes<T>();
@@ -135,7 +162,7 @@ export function affineRows<T>(
  */
 // @ts-ignore: decorator
 @inline
-export function affinePlanes<T>(
+function affinePlanes<T>(
   x: usize,
   toOutput: usize,
   a: usize,
@@ -143,6 +170,9 @@ export function affinePlanes<T>(
   outer: usize,
   channels: usize,
   inner: usize,
+  clamped: bool,
+  low: v128,
+  high: v128,
 ): void {
   const bytes = inner * sizeof<T>();
   const turns = bytes & ~63;
@@ -153,10 +183,10 @@ export function affinePlanes<T>(
       const a0 = loadSplat<T>(pa);
       const b0 = loadSplat<T>(pb);
       for (const last = x + turns; x < last; x += UNROLL * 16) {
-        const y0 = multiplyAdd<T>(v128.load(x), a0, b0);
-        const y1 = multiplyAdd<T>(v128.load(x, 16), a0, b0);
-        const y2 = multiplyAdd<T>(v128.load(x, 32), a0, b0);
-        const y3 = multiplyAdd<T>(v128.load(x, 48), a0, b0);
+        const y0 = apply<T>(v128.load(x), a0, b0, clamped, low, high);
+        const y1 = apply<T>(v128.load(x, 16), a0, b0, clamped, low, high);
+        const y2 = apply<T>(v128.load(x, 32), a0, b0, clamped, low, high);
+        const y3 = apply<T>(v128.load(x, 48), a0, b0, clamped, low, high);
         const y = x + toOutput;
         v128.store(y, y0);
         v128.store(y, y1, 16);
@@ -164,29 +194,73 @@ export function affinePlanes<T>(
         v128.store(y, y3, 48);
       }
       if (bytes & 32) {
-        const y0 = multiplyAdd<T>(v128.load(x), a0, b0);
-        const y1 = multiplyAdd<T>(v128.load(x, 16), a0, b0);
+        const y0 = apply<T>(v128.load(x), a0, b0, clamped, low, high);
+        const y1 = apply<T>(v128.load(x, 16), a0, b0, clamped, low, high);
         const y = x + toOutput;
         v128.store(y, y0);
         v128.store(y, y1, 16);
         x += 32;
       }
       if (bytes & 16) {
-        v128.store(x + toOutput, multiplyAdd<T>(v128.load(x), a0, b0));
+        const y0 = apply<T>(v128.load(x), a0, b0, clamped, low, high);
+        v128.store(x + toOutput, y0);
         x += 16;
       }
       if (bytes & 8) {
-        const y0 = multiplyAdd<T>(v128.load_zero<u64>(x), a0, b0);
+        const y0 = apply<T>(v128.load_zero<u64>(x), a0, b0, clamped, low, high);
         v128.store_lane<u64>(x + toOutput, y0, 0);
         x += 8;
       }
       if (sizeof<T>() == 4) {
         if (bytes & 4) {
-          storeLane<T>(x + toOutput, multiplyAdd<T>(loadLane<T>(x), a0, b0));
+          const y0 = apply<T>(loadLane<T>(x), a0, b0, clamped, low, high);
+          storeLane<T>(x + toOutput, y0);
           x += 4;
         }
       }
       pb += parameterBytes<T>();
+    }
+  }
+}
+
+/** Any block, with vectors along its rows or within its planes. */
+// @ts-ignore: decorator
+@inline
+export function affineBlock<T>(
+  x: usize,
+  y: usize,
+  a: usize,
+  b: usize,
+  outer: usize,
+  channels: usize,
+  inner: usize,
+  clamped: bool,
+  low: v128,
+  high: v128,
+): void {
+  // Twice, so that in place the distance is a constant.
+  if (x == y) {
+    if (inner == 1) {
+      affineRows<T>(x, 0, a, b, outer, channels, clamped, low, high);
+    } else {
+      affinePlanes<T>(x, 0, a, b, outer, channels, inner, clamped, low, high);
+    }
+  } else {
+    if (inner == 1) {
+      affineRows<T>(x, y - x, a, b, outer, channels, clamped, low, high);
+    } else {
+      affinePlanes<T>(
+        x,
+        y - x,
+        a,
+        b,
+        outer,
+        channels,
+        inner,
+        clamped,
+        low,
+        high,
+      );
     }
   }
 }

@@ -1,6 +1,7 @@
 // What the module with everything exports: inference, and what follows here.
-// `src/kernels/wasm_pieces.ts` lists the same names.
+// `src/kernels/wasm_module.ts` and `wasm_pieces.ts` list the same names.
 
+import { affineBlock } from "./affine";
 import { decode, encode } from "./convert";
 import { gradientColumns, gradientRows } from "./gradient";
 import { bfloat16, float16 } from "./lanes";
@@ -8,6 +9,31 @@ import { normalizeColumns, normalizeRows } from "./normalize";
 import { sumColumns, sumRows } from "./sums";
 
 export * from "./inference";
+
+export function affineClampedFloat32(
+  x: usize,
+  y: usize,
+  a: usize,
+  b: usize,
+  outer: usize,
+  channels: usize,
+  inner: usize,
+  low: f32,
+  high: f32,
+): void {
+  affineBlock<f32>(
+    x,
+    y,
+    a,
+    b,
+    outer,
+    channels,
+    inner,
+    true,
+    f32x4.splat(low),
+    f32x4.splat(high),
+  );
+}
 
 export function momentsRowsFloat32(
   vectors: usize,

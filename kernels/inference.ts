@@ -1,7 +1,7 @@
 // What the module for inference exports. `src/kernels/wasm_module.ts` lists the
 // same names.
 
-import { affinePlanes, affineRows } from "./affine";
+import { affineBlock } from "./affine";
 import { affineHalfPlanes, affineHalfRows } from "./affine_half";
 import { bfloat16, float16 } from "./lanes";
 
@@ -19,14 +19,8 @@ function affine<T>(
   inner: usize,
 ): void {
   if (isFloat<T>()) {
-    // Twice, so that in place the distance is a constant.
-    if (x == y) {
-      if (inner == 1) affineRows<T>(x, 0, a, b, outer, channels);
-      else affinePlanes<T>(x, 0, a, b, outer, channels, inner);
-    } else {
-      if (inner == 1) affineRows<T>(x, y - x, a, b, outer, channels);
-      else affinePlanes<T>(x, y - x, a, b, outer, channels, inner);
-    }
+    const none = i32x4.splat(0);
+    affineBlock<T>(x, y, a, b, outer, channels, inner, false, none, none);
   } else {
     if (inner == 1) affineHalfRows<T>(x, y, a, b, outer, channels);
     else affineHalfPlanes<T>(x, y, a, b, outer, channels, inner);

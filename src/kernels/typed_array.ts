@@ -5,6 +5,7 @@
  * @module
  */
 
+import { clampFloat32 } from "./clamp_loops.ts";
 import { createTrainingKernels } from "./training.ts";
 import { typedArrayInference } from "./typed_array_inference.ts";
 import { bindTypedArrayPieces } from "./typed_array_pieces.ts";
@@ -14,4 +15,9 @@ import type { Kernels } from "./types.ts";
 export const typedArrayKernels: Kernels = {
   ...typedArrayInference,
   ...createTrainingKernels(bindTypedArrayPieces),
+  clamp: clampFloat32,
+  affineClamped(layout, x, y, a, b, bounds) {
+    typedArrayInference.affine("float32", layout, x, y, a, b);
+    clampFloat32(y, y, bounds);
+  },
 };

@@ -187,8 +187,51 @@ export interface InferenceKernels {
   allocate?(bytes: number): Allocation | undefined;
 }
 
+/**
+ * Bounds of elements: what is below `low` becomes `low`, then what is above
+ * `high` becomes `high`. NaN and -0 stay, and a bound of NaN is none.
+ */
+export interface Bounds {
+  /** A float32. */
+  readonly low: number;
+  /** A float32. */
+  readonly high: number;
+}
+
+/** What sessions compute beside that, on float32. */
+export interface SessionKernels {
+  /**
+   * Bounds elements.
+   *
+   * @param x The input.
+   * @param y The output; may be `x` itself, but may not overlap it otherwise.
+   * @param bounds The bounds.
+   */
+  clamp(x: Float32Array, y: Float32Array, bounds: Bounds): void;
+
+  /**
+   * {@linkcode InferenceKernels.affine} on float32, and its results bounded.
+   *
+   * @param layout How elements map to channels.
+   * @param x The input.
+   * @param y The output; may be `x` itself, but may not overlap it otherwise.
+   * @param a One factor per channel.
+   * @param b One summand per channel.
+   * @param bounds The bounds.
+   */
+  affineClamped(
+    layout: Layout,
+    x: Float32Array,
+    y: Float32Array,
+    a: Float32Array,
+    b: Float32Array,
+    bounds: Bounds,
+  ): void;
+}
+
 /** An implementation of all arithmetic over whole tensors. */
-export interface Kernels extends InferenceKernels, TrainingKernels {}
+export interface Kernels
+  extends InferenceKernels, TrainingKernels, SessionKernels {}
 
 /** What holds kernels of its own that can be chosen: a pool of threads. */
 export interface KernelSource {

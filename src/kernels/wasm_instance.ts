@@ -15,7 +15,7 @@ import {
 import type { Statistics } from "./coefficients.ts";
 import { type Block, forEachBlock, type Layout } from "./layout.ts";
 import type { SlotVectors } from "./pieces.ts";
-import type { Parameters } from "./types.ts";
+import type { Bounds, Parameters } from "./types.ts";
 import {
   type AffineFunction,
   instantiate,
@@ -234,7 +234,10 @@ export class WasmInstance {
     return type === "float64" ? this.#doubles : this.#halves;
   }
 
-  /** `y = x * a + b`, as {@linkcode Kernels.affine} has it. */
+  /**
+   * `y = x * a + b`, as {@linkcode Kernels.affine} has it; with bounds, as
+   * {@linkcode Kernels.affineClamped}.
+   */
   affine(
     type: ElementType,
     layout: Layout,
@@ -242,7 +245,9 @@ export class WasmInstance {
     y: TensorData,
     a: Parameters,
     b: Parameters,
+    bounds?: Bounds,
   ): void {
+    const kernel = bounds ? this.#clampedTo(bounds) : this.exports.affine[type];
     const areas = type === "float64" ? this.#doubleAreas : this.#singleAreas;
     const xPointer = x.buffer === this.buffer ? x.byteOffset : undefined;
     const yPointer = y.buffer === this.buffer ? y.byteOffset : undefined;
@@ -259,7 +264,7 @@ export class WasmInstance {
         areas.summands.set(b);
         const to = yPointer ?? STAGING;
         if (xPointer === undefined) this.#copyIn(type, x, to);
-        this.exports.affine[type](
+        kernel(
           xPointer ?? to,
           to,
           FACTORS,
@@ -274,7 +279,7 @@ export class WasmInstance {
     }
     const half = type === "float16" || type === "bfloat16";
     const call: Call = {
-      kernel: this.exports.affine[type],
+      kernel,
       bytes: bytesPerElement(type),
       memory: this.elements(type),
       areas,
@@ -288,6 +293,13 @@ export class WasmInstance {
     forEachBlock(layout, (element, parameter, block) => {
       affineBlock(call, element, parameter, block);
     });
+  }
+
+  /** The kernel of float32 with bounds. */
+  #clampedTo({ low, high }: Bounds): AffineFunction {
+    const { affineClamped } = this.exports;
+    return (x, y, a, b, outer, channels, inner) =>
+      affineClamped(x, y, a, b, outer, channels, inner, low, high);
   }
 
   /** Copies a whole array in. */

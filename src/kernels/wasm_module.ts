@@ -24,6 +24,11 @@ export type AffineFunction = (
   inner: number,
 ) => void;
 
+/** {@linkcode AffineFunction} whose results are bounded. */
+export type ClampedFunction = (
+  ...args: [...Parameters<AffineFunction>, low: number, high: number]
+) => void;
+
 /**
  * Folds gamma, beta, mean and variance (byte offsets) of `count` channels to
  * factors and summands, in float32; up to 3 values behind each are touched.
@@ -59,8 +64,10 @@ export interface WasmExports {
   readonly affine: Readonly<Record<ElementType, AffineFunction>>;
   /** Inference's coefficients. */
   readonly fold: FoldFunction;
-  /** Whether the module has the functions of training too. */
-  readonly hasTraining: boolean;
+  /** Sessions' inference of float32, where the module has everything. */
+  readonly affineClamped: ClampedFunction;
+  /** Whether the module has everything, and not inference only. */
+  readonly isFull: boolean;
   /** Training, for the types that it computes on. */
   piece(
     operation: PieceOperation,
@@ -99,6 +106,9 @@ export const INFERENCE_EXPORTS: readonly string[] = [
   ...Object.values(SUFFIXES).map((suffix) => `affine${suffix}`),
   "foldFloat32",
 ];
+
+/** The export that sessions need beside those. */
+export const CLAMPED_EXPORT = "affineClampedFloat32";
 
 /** The bytes of a hexadecimal text. */
 function decodeHex(hex: string): Uint8Array<ArrayBuffer> {
@@ -216,7 +226,8 @@ export function instantiate(
       bfloat16: affine("bfloat16"),
     },
     fold: exports.foldFloat32 as FoldFunction,
-    hasTraining: "momentsRowsFloat32" in exports,
+    affineClamped: exports[CLAMPED_EXPORT] as ClampedFunction,
+    isFull: CLAMPED_EXPORT in exports,
     piece: (operation, form, type) =>
       piecesOf(operation)[
         (form === "Columns" ? 2 : 0) + (type === "float64" ? 1 : 0)

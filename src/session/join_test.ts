@@ -5,8 +5,11 @@ import { resolveKernels } from "../kernels/dispatch.ts";
 import { viewModel } from "../onnx/view.ts";
 import type { Tensor } from "../tensor.ts";
 import { maxUlp } from "../ulp.ts";
+import { joinAffine } from "./join_affine.ts";
+import { affineRun } from "./ops/affine.ts";
 import { loadProgram } from "./program.ts";
 import { createSession } from "./session.ts";
+import { specialize } from "./specialize.ts";
 import {
   modelBytes,
   type TestModel,
@@ -190,3 +193,70 @@ Deno.test("a product and a sum of constants are one pass with the same bits", as
     }
   }
 });
+
+const BOUNDED: readonly [string, readonly TestNode[], steps: number][] = [
+  ["Relu", [{ op: "Relu", inputs: ["n"], outputs: ["y"] }], 1],
+  ["Clip to constants", [
+    { op: "Clip", inputs: ["n", "zero", "half"], outputs: ["y"] },
+  ], 1],
+  ["Clip to one constant", [
+    { op: "Clip", inputs: ["n", "", "half"], outputs: ["y"] },
+  ], 1],
+  ["Clip to what is fed", [
+    { op: "Clip", inputs: ["n", "low"], outputs: ["y"] },
+  ], 2],
+  ["Relu, and Clip", [
+    { op: "Relu", inputs: ["n"], outputs: ["r"] },
+    { op: "Clip", inputs: ["r", "", "half"], outputs: ["y"] },
+  ], 2],
+  ["Relu, and a sum", [
+    { op: "Relu", inputs: ["n"], outputs: ["r"] },
+    { op: "Add", inputs: ["r", "half"], outputs: ["y"] },
+  ], 2],
+  ["Relu, and used twice", [
+    { op: "Relu", inputs: ["n"], outputs: ["r"] },
+    { op: "Sub", inputs: ["r", "n"], outputs: ["y"] },
+  ], 3],
+];
+
+for (const [what, nodes, count] of BOUNDED) {
+  Deno.test(`BatchNormalization and ${what}, in ${count}`, async () => {
+    const bytes = modelBytes({
+      nodes: [{ ...NORMALIZE, inputs: ["x", ...VECTORS] }, ...nodes],
+      inputs: {
+        x: { type: "float32", dims: DIMS },
+        low: { type: "float32", dims: [] },
+      },
+      outputs: ["y"],
+      initializers: {
+        ...vectors(3),
+        zero: values("float32", [], [0]),
+        half: values("float32", [], [0.5]),
+      },
+    });
+    const program = loadProgram(
+      viewModel(new Uint8Array(bytes)),
+      undefined,
+      resolveKernels,
+    );
+    const feeds = new Map(
+      program.inputs.map(({ id, name }) => [
+        id,
+        { type: "float32" as const, dims: name === "x" ? DIMS : [] },
+      ]),
+    );
+    const { steps } = specialize(program, feeds);
+    const uses = steps.flatMap(({ inputs }) => inputs);
+    const joined = joinAffine(
+      steps,
+      (id) => uses.filter((each) => each === id).length === 1,
+      (affine, type) => affineRun(resolveKernels, affine, type),
+    );
+    assertEquals(joined.length, count);
+    await using session = await createSession(bytes);
+    const given = { x: X, low: values("float32", [], [-0.25]) };
+    const ours = await session.run(given);
+    const theirs = await runOnnxruntime(bytes, given);
+    assertEquals(maxUlp(ours.y as Tensor, theirs.y as Tensor), 0);
+  });
+}

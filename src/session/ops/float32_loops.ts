@@ -11,6 +11,8 @@
  * @module
  */
 
+import { bitsOf, FEW } from "../../kernels/float32_bits.ts";
+
 /** `y = f(a, b)` for each element. `y` may be an operand. */
 export interface Float32Loops {
   /** Arrays of one length. */
@@ -43,16 +45,6 @@ export interface Float32Loops {
     yi: number,
     count: number,
   ) => void;
-}
-
-/** The bits of float32 elements. */
-export function bitsOf(x: Float32Array): Int32Array {
-  return new Int32Array(x.buffer, x.byteOffset, x.length);
-}
-
-/** A float32 as bits. */
-export function bitsOfNumber(value: number): number {
-  return bitsOf(Float32Array.of(value))[0]!;
 }
 
 /** `a + b`. */
@@ -146,13 +138,8 @@ export const powerLoops: Float32Loops = {
 
 // Which of two numbers is the greater cannot be predicted, so that a branch on
 // it is wrong half of the time: the bits of one are chosen by a mask. Of equal
-// ones, such as -0 and 0, the first; NaN stays.
-
-/**
- * Up to so many elements, views of the bits cost more than branches. Loops for
- * few and for many are functions of their own, see `unary.ts`.
- */
-export const FEW = 64;
+// ones, such as -0 and 0, the first; NaN stays. Loops for few and for many are
+// functions of their own, see `unary.ts`.
 
 /** The greater of two numbers. */
 export function greaterOf(a: number, b: number): number {

@@ -10,7 +10,7 @@
 
 import { FormatError, ShapeError } from "../../errors.ts";
 import type { Layout } from "../../kernels/layout.ts";
-import type { Kernels, Parameters } from "../../kernels/types.ts";
+import type { Bounds, Kernels, Parameters } from "../../kernels/types.ts";
 import type { OnnxData, OnnxType } from "../../onnx/element_types.ts";
 import type { Attributes } from "../attributes.ts";
 import type { Spec } from "../values.ts";
@@ -38,7 +38,10 @@ export type Run = (
   outputs: readonly (OnnxData | undefined)[],
 ) => void;
 
-/** `y = x * factors + summands`, for neighbours that can be joined. */
+/**
+ * `y = x * factors + summands`, and then bounded, for neighbours that can be
+ * joined.
+ */
 export interface Affine {
   /** Which input is x. */
   readonly input: number;
@@ -47,6 +50,8 @@ export interface Affine {
   readonly factors: Parameters | undefined;
   /** Constant summands; undefined where all are -0, which changes nothing. */
   readonly summands: Parameters | undefined;
+  /** What float32 elements are bounded by; undefined if by nothing. */
+  readonly bounds?: Bounds | undefined;
 }
 
 /** What a node does for inputs of certain shapes. */
@@ -63,6 +68,8 @@ export interface Outcome {
   readonly mayFail?: boolean | undefined;
   /** If that is all that the node does. */
   readonly affine?: Affine | undefined;
+  /** If all that it does is to bound the float32 elements of input 0. */
+  readonly clamp?: Bounds | undefined;
 }
 
 /** The inputs of a node for which a plan is made. */

@@ -9,10 +9,11 @@
  * @module
  */
 
+import type { Bounds } from "../../kernels/types.ts";
 import type { OnnxData, OnnxType } from "../../onnx/element_types.ts";
-import { countOf, isFloat, isWide } from "../values.ts";
+import { countOf, isFloat, isWide, type Spec } from "../values.ts";
 import { expFloat32, sigmoidFloat32, tanhFloat32 } from "./exponential.ts";
-import { bitsOf, bitsOfNumber, FEW } from "./float32_loops.ts";
+import { bitsOf } from "../../kernels/float32_bits.ts";
 import { throughFloat32, widened } from "./half.ts";
 import {
   commonType,
@@ -34,40 +35,7 @@ type Fill<T> = (x: T, y: T) => void;
 // 2 times as long as a memory copy, and a square root or a quotient of float64
 // 3 to 4.5 times, while onnxruntime-web takes 3 to 4 for each, copies included.
 
-// What signs and bounds of real data say cannot be predicted, so that a branch
-// on them is wrong half of the time. Bits have none; their constants stand in
-// the loops, where V8 knows that they are integers: one that it has to look up
-// can make a loop take 1.6 times as long.
-
-// Loops for few and for many elements are functions of their own: together,
-// V8 compiles the second for what the first has seen, which takes 1.7 times as
-// long ever after.
-
-function reluFew(x: Float32Array, y: Float32Array): void {
-  for (let i = 0; i < y.length; i++) y[i] = x[i]! < 0 ? 0 : x[i]!;
-}
-
-/**
- * What is below 0 becomes 0; -0 and NaN stay.
- *
- * Measured on 1.6 million elements of both signs: in a fifth of the time of
- * `x < 0 ? 0 : x` and of `Math.max`, 1.4 times that of a loop that only copies.
- */
-function reluMany(x: Float32Array, y: Float32Array): void {
-  const from = bitsOf(x);
-  const to = bitsOf(y);
-  for (let i = 0; i < to.length; i++) {
-    const bits = from[i]!;
-    // All have the sign bit only if it is set, the rest is not 0 and not NaN.
-    const isBelow = bits & (-0x80000000 - bits) & (bits + 0x7fffff);
-    to[i] = bits & ~(isBelow >> 31);
-  }
-}
-
-function reluFloat32(x: Float32Array, y: Float32Array): void {
-  if (y.length <= FEW) reluFew(x, y);
-  else reluMany(x, y);
-}
+// Where a sign decides, they take it from the bits: see `clamp_loops.ts`.
 
 function sqrtFloat32(x: Float32Array, y: Float32Array): void {
   for (let i = 0; i < y.length; i++) y[i] = Math.sqrt(x[i]!);
@@ -151,12 +119,14 @@ interface Scalar {
   /** The same on 64-bit integers; missing if the operator has floats only. */
   readonly bigint?: (x: bigint) => bigint;
   readonly float32?: Fill<Float32Array>;
+  /** What that is on float32, if it only bounds. */
+  readonly bounds?: Bounds;
 }
 
 function elementwise(
   node: OperatorNode,
   inputs: Inputs,
-  { number, bigint, float32 }: Scalar,
+  { number, bigint, float32, bounds }: Scalar,
 ): Outcome {
   const x = inputs.get(0);
   commonType(
@@ -166,10 +136,43 @@ function elementwise(
   );
   const y = { type: x.type, dims: x.dims };
   const wide = widened(x);
+  if (wide.type === "float32" && bounds) {
+    return clamped(node, x, [x], () => bounds, bounds);
+  }
   const run: Run = wide.type === "float32" && float32
     ? ([x], [y]) => float32(x as Float32Array, y as Float32Array)
     : ([x], [y]) => mapElements(x!, y!, number, bigint);
   return { outputs: [y], run: throughFloat32([x], [y], run), reuse: [0] };
+}
+
+/**
+ * What bounds float32, or 16-bit floats by way of it.
+ *
+ * @param node The node.
+ * @param x Its input.
+ * @param inputs That, and inputs with bounds.
+ * @param boundsOf Finds the bounds in a run.
+ * @param constant The bounds, if they are known.
+ */
+function clamped(
+  node: OperatorNode,
+  x: Spec,
+  inputs: readonly (Spec | undefined)[],
+  boundsOf: (inputs: readonly (OnnxData | undefined)[]) => Bounds,
+  constant: Bounds | undefined,
+): Outcome {
+  const y = { type: x.type, dims: x.dims };
+  return {
+    outputs: [y],
+    reuse: [0],
+    clamp: x.type === "float32" ? constant : undefined,
+    run: throughFloat32(inputs, [y], (ins, [y]) =>
+      node.kernels().clamp(
+        ins[0] as Float32Array,
+        y as Float32Array,
+        boundsOf(ins),
+      )),
+  };
 }
 
 function mapElements(
@@ -201,7 +204,7 @@ function unary(scalar: Scalar, since = 1): Operator {
 const relu: Scalar = {
   number: (x) => x < 0 ? 0 : x,
   bigint: (x) => x < 0n ? 0n : x,
-  float32: reluFloat32,
+  bounds: { low: 0, high: Infinity },
 };
 
 const leakyRelu: Operator = {
@@ -216,70 +219,6 @@ const leakyRelu: Operator = {
     return (inputs) => elementwise(node, inputs, scalar);
   },
 };
-
-function clipFew(
-  x: Float32Array,
-  y: Float32Array,
-  low: number,
-  high: number,
-): void {
-  for (let i = 0; i < y.length; i++) {
-    const value = x[i]!;
-    const raised = value < low ? low : value;
-    y[i] = raised > high ? high : raised;
-  }
-}
-
-/** The commonest bounds, 0 and above, as in Relu. */
-function clipAtZero(x: Float32Array, y: Float32Array, high: number): void {
-  const from = bitsOf(x);
-  const to = bitsOf(y);
-  const most = bitsOfNumber(high);
-  for (let i = 0; i < to.length; i++) {
-    const bits = from[i]!;
-    const isBelow = bits & (-0x80000000 - bits) & (bits + 0x7fffff);
-    const raised = bits & ~(isBelow >> 31);
-    // Both have the sign bit only above the bound and up to infinity.
-    const isAbove = (most - raised) & (raised - 0x7f800001);
-    to[i] = raised ^ ((raised ^ most) & (isAbove >> 31));
-  }
-}
-
-/**
- * The lesser of a bound and an element that is not below the other bound; NaN
- * stays, and no bound is one if it is NaN.
- *
- * Measured on 1.6 million elements of which two thirds are outside: in a fifth
- * of the time of two branches.
- */
-function clipMany(
-  x: Float32Array,
-  y: Float32Array,
-  low: number,
-  high: number,
-): void {
-  const from = bitsOf(x);
-  const to = bitsOf(y);
-  const most = bitsOfNumber(high);
-  const least = low > high ? most : bitsOfNumber(low);
-  for (let i = 0; i < to.length; i++) {
-    const value = x[i]!;
-    let bits = from[i]!;
-    bits ^= (bits ^ least) & -Number(value < low);
-    to[i] = bits ^ ((bits ^ most) & -Number(value > high));
-  }
-}
-
-function clipFloat32(
-  x: Float32Array,
-  y: Float32Array,
-  low: number,
-  high: number,
-): void {
-  if (y.length <= FEW) clipFew(x, y, low, high);
-  else if (Object.is(low, 0) && high > 0) clipAtZero(x, y, high);
-  else clipMany(x, y, low, high);
-}
 
 /** What a missing bound is, so that infinities become finite, as in onnxruntime. */
 const LARGEST: Readonly<Record<string, number>> = {
@@ -329,31 +268,35 @@ const clip: Operator = {
           );
         }
       }
-      const y = { type: x.type, dims: x.dims };
-      const isFloat32 = widened(x).type === "float32";
       const bound = LARGEST[type];
+      if (widened(x).type === "float32") {
+        const boundsOf = (
+          [, least, most]: readonly (OnnxData | undefined)[],
+        ): Bounds => ({
+          low: (least?.[0] as number | undefined) ?? low ?? -bound!,
+          high: (most?.[0] as number | undefined) ?? high ?? bound!,
+        });
+        const isConstant = given.every(({ value }) => value !== undefined);
+        return clamped(
+          node,
+          x,
+          [x, ...bounds],
+          boundsOf,
+          isConstant
+            ? boundsOf([undefined, ...bounds.map((each) => each?.value)])
+            : undefined,
+        );
+      }
       return {
-        outputs: [y],
+        outputs: [{ type: x.type, dims: x.dims }],
         reuse: [0],
-        run: throughFloat32([x, ...bounds], [y], (ins, outs) => {
-          const least = ins[1]?.[0] ?? low;
-          const most = ins[2]?.[0] ?? high;
-          if (isFloat32) {
-            clipFloat32(
-              ins[0] as Float32Array,
-              outs[0] as Float32Array,
-              (least as number | undefined) ?? -bound!,
-              (most as number | undefined) ?? bound!,
-            );
-          } else {
-            clipElements(
-              ins[0]!,
-              outs[0]!,
-              least ?? (bound && -bound),
-              most ?? bound,
-            );
-          }
-        }),
+        run: ([x, least, most], [y]) =>
+          clipElements(
+            x!,
+            y!,
+            least?.[0] ?? low ?? (bound && -bound),
+            most?.[0] ?? high ?? bound,
+          ),
       };
     };
   },
