@@ -5,6 +5,7 @@
  */
 
 import { OptionError, UnsupportedError } from "../errors.ts";
+import { unknownOption } from "../known_options.ts";
 import type {
   InferenceKernels,
   KernelName,
@@ -176,14 +177,9 @@ function ownKernels<K extends InferenceKernels>({ kernels }: KernelSource): K {
 }
 
 function checkOptions(options: SetKernelsOptions): void {
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(KNOWN, name)) {
-      throw new OptionError(
-        `Cannot set the kernels: unknown option "${name}", expected ${
-          Object.keys(KNOWN).join(", ")
-        }`,
-      );
-    }
+  const unknown = unknownOption(options, KNOWN);
+  if (unknown !== undefined) {
+    throw new OptionError(`Cannot set the kernels: ${unknown}`);
   }
   const { onFallback } = options;
   if (onFallback !== undefined && typeof onFallback !== "function") {
