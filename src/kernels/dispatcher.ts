@@ -21,7 +21,7 @@ import { checkModule, type ModuleForm } from "./wasm_module.ts";
 export type KernelChoice = "auto" | KernelName | KernelSource;
 
 /** Whether a choice brings its own kernels, of this version's interface. */
-export function isKernelSource(choice: unknown): choice is KernelSource {
+function isKernelSource(choice: unknown): choice is KernelSource {
   return typeof choice === "object" && choice !== null &&
     typeof (choice as { kernels?: Partial<Kernels> }).kernels?.moments ===
       "function";
@@ -85,7 +85,7 @@ export class KernelDispatcher<K extends InferenceKernels> {
 
   /** See {@linkcode setKernels}. */
   set(choice: KernelChoice, options: SetKernelsOptions = {}): void {
-    this.#checkChoice(choice);
+    checkKernelChoice(choice, this.#entries);
     checkOptions(options);
     const { module, onFallback } = options;
     if (module !== undefined) checkModule(module, this.#form);
@@ -111,7 +111,7 @@ export class KernelDispatcher<K extends InferenceKernels> {
     if (choice === "auto") return this.#best ?? this.#findBest();
     if (isKernelSource(choice)) return ownKernels<K>(choice);
     // What has been started was checked then.
-    if (!this.#started.has(choice)) this.#checkChoice(choice);
+    if (!this.#started.has(choice)) checkKernelChoice(choice, this.#entries);
     return this.#start(choice, this.#started, this.#module);
   }
 
@@ -157,17 +157,28 @@ export class KernelDispatcher<K extends InferenceKernels> {
     if (kernels instanceof Error) throw kernels;
     return kernels;
   }
+}
 
-  #checkChoice(choice: unknown): asserts choice is KernelChoice {
-    if (isKernelSource(choice)) return;
-    const names = ["auto", ...this.#entries.map(({ name }) => name)];
-    if (!names.includes(choice as string)) {
-      throw new OptionError(
-        `Cannot use the kernels "${choice}": expected ${
-          names.map((name) => `"${name}"`).join(", ")
-        }, or a pool of startThreads()`,
-      );
-    }
+/**
+ * Checks a choice of kernels.
+ *
+ * @param choice What came.
+ * @param entries The implementations.
+ *
+ * @throws {OptionError} If it is none.
+ */
+export function checkKernelChoice(
+  choice: unknown,
+  entries: readonly { readonly name: KernelName }[],
+): asserts choice is KernelChoice {
+  if (isKernelSource(choice)) return;
+  const names = ["auto", ...entries.map(({ name }) => name)];
+  if (!names.includes(choice as string)) {
+    throw new OptionError(
+      `Cannot use kernels "${choice}": expected ${
+        names.map((name) => `"${name}"`).join(", ")
+      }, or a pool of startThreads()`,
+    );
   }
 }
 

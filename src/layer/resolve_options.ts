@@ -6,7 +6,7 @@
 
 import { OptionError } from "../errors.ts";
 import { KERNELS } from "../kernels/dispatch.ts";
-import { isKernelSource } from "../kernels/dispatcher.ts";
+import { checkKernelChoice } from "../kernels/dispatcher.ts";
 import { checkAxis, whyNotFused } from "./axis.ts";
 import { resolveConstraint } from "./constraints.ts";
 import { resolveDtype } from "./dtype_policy.ts";
@@ -145,18 +145,8 @@ export function resolveOptions(
       );
     }
   }
-  const choices = ["auto", ...KERNELS.map(({ name }) => name)];
   const { kernels } = options;
-  if (
-    kernels !== undefined && !isKernelSource(kernels) &&
-    !choices.includes(kernels)
-  ) {
-    throw new OptionError(
-      `Cannot use kernels "${kernels}": expected ${
-        choices.map((choice) => `"${choice}"`).join(", ")
-      }, or a pool of startThreads()`,
-    );
-  }
+  if (kernels !== undefined) checkKernelChoice(kernels, KERNELS);
   const dtype = resolveDtype(options.dtype, kerasVersion);
   const { axis: givenAxis = -1 } = options;
   const axis = checkAxis(givenAxis, kerasVersion);
