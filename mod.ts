@@ -71,7 +71,7 @@ export type { Penalty } from "./src/layer/penalties.ts";
 export { RandomGenerator } from "./src/layer/random.ts";
 export type { WeightName } from "./src/layer/weights.ts";
 export { loadKeras } from "./src/keras/load.ts";
-export type { KerasSource } from "./src/keras/source.ts";
+export type { KerasSource } from "./src/keras/files/source.ts";
 export { writeKeras } from "./src/keras/write.ts";
 export type { WriteKerasFormat, WriteKerasOptions } from "./src/keras/write.ts";
 export {

@@ -6,7 +6,7 @@
 
 import { extname } from "node:path";
 import { FormatError, ShapeError, UnsupportedError } from "../errors.ts";
-import { rawType } from "../keras/raw_tensor.ts";
+import { rawType } from "../keras/files/raw_tensor.ts";
 import { replaceWeights } from "../keras/replace_weights.ts";
 import { REPLACERS } from "../keras/replacers.ts";
 import type { KerasModel } from "../keras/types.ts";

@@ -6,13 +6,13 @@
  */
 
 import { FormatError } from "../errors.ts";
-import type { Contents, ObjectNode } from "./contents.ts";
+import type { Contents, ObjectNode } from "./contents/contents.ts";
+import { parseJsonObject } from "./files/json.ts";
 import { openHdf5 } from "./hdf5.ts";
 import { describeVariables } from "./hdf5_variables.ts";
-import { parseJsonObject } from "./json.ts";
 import { readNpz } from "./npz.ts";
 import { readVariablesHdf5 } from "./variables_h5.ts";
-import { openZip, type ZipFile } from "./zip.ts";
+import { openZip, type ZipFile } from "./zip/zip.ts";
 
 /** Keras' name of the weights, and that of the first release that had archives. */
 const HDF5_MEMBERS = ["model.weights.h5", "variables.h5"];

@@ -6,16 +6,16 @@
  * @module
  */
 
-import { isObject } from "../layer/keras_object.ts";
+import { FormatError } from "../errors.ts";
 import type { KerasConfig } from "../layer/config.ts";
+import { isObject } from "../layer/keras_object.ts";
 import { weightNames } from "../layer/weights.ts";
 import type { Tensor } from "../tensor.ts";
-import { FormatError } from "../errors.ts";
-import type { Contents, FileVariable, Weights } from "./contents.ts";
-import { renamed, scopeOf } from "./flat_names.ts";
-import { parseJsonObject } from "./json.ts";
-import { fromLittleEndian, rawType } from "./raw_tensor.ts";
-import type { SourceFile } from "./source_file.ts";
+import type { Contents, FileVariable, Weights } from "./contents/contents.ts";
+import { renamed, scopeOf } from "./contents/flat_names.ts";
+import { parseJsonObject } from "./files/json.ts";
+import { fromLittleEndian, rawType } from "./files/raw_tensor.ts";
+import type { SourceFile } from "./files/source_file.ts";
 import { type OpenFile, TensorBundle } from "./tensor_bundle/bundle.ts";
 import {
   type GraphNode,

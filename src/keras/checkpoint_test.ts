@@ -2,8 +2,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { EvenkeelError, FormatError, OptionError } from "../errors.ts";
 import { openCheckpoint } from "./checkpoint.ts";
+import { BytesFile } from "./files/source_file.ts";
 import { loadKeras } from "./load.ts";
-import { BytesFile } from "./source_file.ts";
 import {
   bundle,
   floats,

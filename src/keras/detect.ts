@@ -6,12 +6,12 @@
  */
 
 import { FormatError } from "../errors.ts";
-import type { Contents } from "./contents.ts";
+import type { Contents } from "./contents/contents.ts";
+import type { FormatReader } from "./contents/format_reader.ts";
+import { Probe } from "./contents/probe.ts";
+import type { OpenSource } from "./files/source.ts";
+import type { SourceFile } from "./files/source_file.ts";
 import { FORMATS } from "./formats.ts";
-import { Probe } from "./probe.ts";
-import type { OpenSource } from "./source.ts";
-import type { SourceFile } from "./source_file.ts";
-import type { FormatReader } from "./format_reader.ts";
 
 /** What a file that is none of ours seems to be. */
 function describe(bytes: Uint8Array): string {

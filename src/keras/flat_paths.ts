@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { FileVariable } from "./contents.ts";
-import { renamed, scopeOf } from "./flat_names.ts";
+import type { FileVariable } from "./contents/contents.ts";
+import { renamed, scopeOf } from "./contents/flat_names.ts";
 import type { ConfigLayer } from "./model_config.ts";
 
 /** Behind a name that was there already, as in a key of `loadKeras`. */

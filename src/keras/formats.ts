@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { FormatReader } from "./format_reader.ts";
+import type { FormatReader } from "./contents/format_reader.ts";
 import { HDF5_FORMAT, HDF5_WITH_USER_BLOCK } from "./hdf5_formats.ts";
 import { JSON_WEIGHTS_FORMAT } from "./json_weights.ts";
 import { NPY_FORMAT } from "./npy_format.ts";

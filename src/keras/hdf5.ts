@@ -10,6 +10,8 @@
 
 import { FormatError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
+import { fromLittleEndian, rawType } from "./files/raw_tensor.ts";
+import { BytesFile, type SourceFile } from "./files/source_file.ts";
 import {
   fail,
   guarded,
@@ -22,8 +24,6 @@ import {
 } from "./h5wasm.ts";
 import { readStrings } from "./hdf5_attributes.ts";
 import { Hdf5Bytes } from "./hdf5_bytes.ts";
-import { fromLittleEndian, rawType } from "./raw_tensor.ts";
-import { BytesFile, type SourceFile } from "./source_file.ts";
 
 /** A dataset; nothing of it is read before it is asked for. */
 export interface Hdf5Dataset {

@@ -10,8 +10,8 @@
  */
 
 import { FormatError } from "../errors.ts";
+import { newBytes, type SourceFile } from "./files/source_file.ts";
 import { GlobalHeaps } from "./hdf5_heap.ts";
-import { newBytes, type SourceFile } from "./source_file.ts";
 
 /**
  * What is read at least. libhdf5 puts what describes several layers together

@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as h5wasm from "h5wasm";
 import { FormatError } from "../errors.ts";
+import { BytesFile, type SourceFile } from "./files/source_file.ts";
 import { loadH5wasm, mount } from "./h5wasm.ts";
 import { type Hdf5Dataset, openHdf5 } from "./hdf5.ts";
 import { BLOCK_BYTES, Hdf5Bytes } from "./hdf5_bytes.ts";
 import { loadKeras } from "./load.ts";
-import { BytesFile, type SourceFile } from "./source_file.ts";
 import { WatchedFile } from "./testing/bundle_builder.ts";
 import { fixtureBytes } from "./testing/fixtures.ts";
 

@@ -5,12 +5,12 @@
  */
 
 import { FormatError } from "../errors.ts";
-import type { Contents } from "./contents.ts";
-import type { FormatReader } from "./format_reader.ts";
+import type { Contents } from "./contents/contents.ts";
+import type { FormatReader } from "./contents/format_reader.ts";
+import type { SourceFile } from "./files/source_file.ts";
 import { type Hdf5File, openHdf5 } from "./hdf5.ts";
 import { describeVariables } from "./hdf5_variables.ts";
 import { isLegacyHdf5, readLegacyHdf5 } from "./legacy_h5.ts";
-import type { SourceFile } from "./source_file.ts";
 import { isVariablesHdf5, readVariablesHdf5 } from "./variables_h5.ts";
 
 const SIGNATURE = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];

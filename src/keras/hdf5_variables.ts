@@ -6,7 +6,7 @@
  */
 
 import { FormatError } from "../errors.ts";
-import type { FileVariable, ObjectNode, Weights } from "./contents.ts";
+import type { FileVariable, ObjectNode, Weights } from "./contents/contents.ts";
 import type { Hdf5File } from "./hdf5.ts";
 
 function* nodesOf(node: ObjectNode): Generator<ObjectNode> {

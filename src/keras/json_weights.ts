@@ -12,11 +12,11 @@
 import { FormatError } from "../errors.ts";
 import { isObject } from "../layer/keras_object.ts";
 import type { Tensor } from "../tensor.ts";
-import type { FileVariable } from "./contents.ts";
-import { canonicalName } from "./flat_names.ts";
-import type { FormatReader } from "./format_reader.ts";
-import { type JsonObject, NAN_TEXT } from "./json.ts";
-import { stemOf } from "./source_file.ts";
+import type { FileVariable } from "./contents/contents.ts";
+import { canonicalName } from "./contents/flat_names.ts";
+import type { FormatReader } from "./contents/format_reader.ts";
+import { type JsonObject, NAN_TEXT } from "./files/json.ts";
+import { stemOf } from "./files/source_file.ts";
 
 /** A name whose last part is that of a BatchNormalization's variable, so that names are variables'. */
 const VARIABLE =

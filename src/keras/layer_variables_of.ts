@@ -6,13 +6,13 @@
  */
 
 import type { KerasConfig } from "../layer/config.ts";
-import type { Contents, FileVariable } from "./contents.ts";
+import type { Contents, FileVariable } from "./contents/contents.ts";
 import { openContents } from "./detect.ts";
+import { type KerasSource, openSource } from "./files/source.ts";
 import { findLayers, readModel } from "./load.ts";
 import { checkLoadOptions } from "./load_options.ts";
 import { givenConfig } from "./model_config.ts";
 import type { Keyed } from "./selection.ts";
-import { type KerasSource, openSource } from "./source.ts";
 import type { KerasModel, LoadKerasOptions } from "./types.ts";
 import { scopeOfPath, scopesOf } from "./weight_scopes.ts";
 

@@ -6,11 +6,11 @@
 
 import { FormatError } from "../errors.ts";
 import type { WeightName } from "../layer/weights.ts";
+import { didYouMean } from "../near_matches.ts";
 import type { Tensor } from "../tensor.ts";
-import type { FileVariable } from "./contents.ts";
-import type { Found } from "./found.ts";
-import { didYouMean } from "./near_matches.ts";
-import { rawType } from "./raw_tensor.ts";
+import type { FileVariable } from "./contents/contents.ts";
+import type { Found } from "./contents/found.ts";
+import { rawType } from "./files/raw_tensor.ts";
 
 /** Names in the file, for the messages of what is missing; gathered when needed. */
 export type KnownNames = () => Iterable<string>;

@@ -6,11 +6,15 @@
  */
 
 import { FormatError } from "../errors.ts";
+import { didYouMean } from "../near_matches.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Contents, FileVariable, NamedGroup } from "./contents.ts";
+import type {
+  Contents,
+  FileVariable,
+  NamedGroup,
+} from "./contents/contents.ts";
+import { parseJsonObject } from "./files/json.ts";
 import type { Hdf5Dataset, Hdf5File, Hdf5Group } from "./hdf5.ts";
-import { parseJsonObject } from "./json.ts";
-import { didYouMean } from "./near_matches.ts";
 
 /** Weights of the model itself, a group since TF 2.7 that is in no list. */
 const TOP_LEVEL = "top_level_model_weights";

@@ -5,18 +5,19 @@
  */
 
 import { OptionError, ShapeError } from "../errors.ts";
-import { isObject } from "../layer/keras_object.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import type { KerasConfig } from "../layer/config.ts";
+import { isObject } from "../layer/keras_object.ts";
 import { type KerasVersion, kerasVersionOf } from "../layer/keras_version.ts";
 import type {
   Contents,
   FileVariable,
   ObjectNode,
   Weights,
-} from "./contents.ts";
+} from "./contents/contents.ts";
+import type { Found } from "./contents/found.ts";
 import { openContents } from "./detect.ts";
-import type { Found } from "./found.ts";
+import { type KerasSource, openSource } from "./files/source.ts";
 import { inferRanks } from "./infer_rank.ts";
 import { type InputShape, shapeOfRank } from "./least_shape.ts";
 import { checkLoadOptions } from "./load_options.ts";
@@ -27,7 +28,6 @@ import { matchObjects } from "./match_objects.ts";
 import { type ConfigLayer, configLayers, givenConfig } from "./model_config.ts";
 import { judge } from "./recognize.ts";
 import { type Keyed, namedLayers, select, withKeys } from "./selection.ts";
-import { type KerasSource, openSource } from "./source.ts";
 import type {
   KerasLayer,
   KerasModel,

@@ -19,8 +19,8 @@ import {
   weightNames,
 } from "../layer/weights.ts";
 import type { Tensor } from "../tensor.ts";
-import type { FileVariable } from "./contents.ts";
-import type { Found } from "./found.ts";
+import type { FileVariable } from "./contents/contents.ts";
+import type { Found } from "./contents/found.ts";
 import { assignRoles, type KnownNames, readWeights } from "./layer_weights.ts";
 import { withModernRenorm } from "./old_renorm.ts";
 import { flagsOfCount, openAxes } from "./recognize.ts";

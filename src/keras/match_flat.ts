@@ -7,10 +7,19 @@
 
 import { FormatError } from "../errors.ts";
 import { weightNames } from "../layer/weights.ts";
-import type { FileVariable, FlatVariables, NamedGroup } from "./contents.ts";
-import { canonicalName, fromTorch, renamed, scopeOf } from "./flat_names.ts";
+import type {
+  FileVariable,
+  FlatVariables,
+  NamedGroup,
+} from "./contents/contents.ts";
+import {
+  canonicalName,
+  fromTorch,
+  renamed,
+  scopeOf,
+} from "./contents/flat_names.ts";
+import { type Found, NOTHING_FOUND } from "./contents/found.ts";
 import { ownerOf, withPaths } from "./flat_paths.ts";
-import { type Found, NOTHING_FOUND } from "./found.ts";
 import { matchNamed } from "./match_named.ts";
 import type { ConfigLayer } from "./model_config.ts";
 import { flagsOfCount, isWithoutNegativeVariance } from "./recognize.ts";

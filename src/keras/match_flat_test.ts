@@ -1,8 +1,8 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import * as fc from "fast-check";
 import { tensor } from "../tensor.ts";
-import type { FileVariable } from "./contents.ts";
-import { canonicalName } from "./flat_names.ts";
+import type { FileVariable } from "./contents/contents.ts";
+import { canonicalName } from "./contents/flat_names.ts";
 import { matchFlat } from "./match_flat.ts";
 import { configLayers } from "./model_config.ts";
 

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { type Found, NOTHING_FOUND } from "./found.ts";
-import type { FileVariable, NamedGroup } from "./contents.ts";
+import type { FileVariable, NamedGroup } from "./contents/contents.ts";
+import { type Found, NOTHING_FOUND } from "./contents/found.ts";
 import {
   type ConfigLayer,
   isBatchNormalization,

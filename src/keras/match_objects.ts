@@ -6,10 +6,10 @@
  */
 
 import { FormatError } from "../errors.ts";
-import type { ObjectNode } from "./contents.ts";
 import type { KerasConfig } from "../layer/config.ts";
 import { isObject } from "../layer/keras_object.ts";
-import { type Found, NOTHING_FOUND } from "./found.ts";
+import type { ObjectNode } from "./contents/contents.ts";
+import { type Found, NOTHING_FOUND } from "./contents/found.ts";
 import {
   type ConfigLayer,
   isBatchNormalization,

@@ -6,7 +6,7 @@ import { OptionError } from "../errors.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import type { KerasConfig } from "../layer/config.ts";
 import type { Tensor } from "../tensor.ts";
-import type { FileVariable, NamedGroup } from "./contents.ts";
+import type { FileVariable, NamedGroup } from "./contents/contents.ts";
 import { loadKeras } from "./load.ts";
 import { matchNamed } from "./match_named.ts";
 import { configLayers } from "./model_config.ts";

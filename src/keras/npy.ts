@@ -13,7 +13,7 @@ import {
   type RawType,
   rawType,
   swapBytes,
-} from "./raw_tensor.ts";
+} from "./files/raw_tensor.ts";
 
 /** An array as NumPy stores it. */
 export interface StoredArray {

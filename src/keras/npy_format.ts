@@ -7,8 +7,10 @@
 
 import { FormatError } from "../errors.ts";
 import { elementCount, type Tensor } from "../tensor.ts";
-import type { Contents, FileVariable } from "./contents.ts";
-import type { FormatReader } from "./format_reader.ts";
+import type { Contents, FileVariable } from "./contents/contents.ts";
+import type { FormatReader } from "./contents/format_reader.ts";
+import { rawType } from "./files/raw_tensor.ts";
+import { readAll, type SourceFile, stemOf } from "./files/source_file.ts";
 import {
   descrName,
   isNpy,
@@ -16,8 +18,6 @@ import {
   parseNpyHeader,
   tensorOfStored,
 } from "./npy.ts";
-import { rawType } from "./raw_tensor.ts";
-import { readAll, type SourceFile, stemOf } from "./source_file.ts";
 
 /** The most rows that can be a layer's variables. */
 const MAX_ROWS = 7;

@@ -5,7 +5,7 @@
  */
 
 import type { ElementType, Tensor } from "../tensor.ts";
-import { littleEndianBytes } from "./raw_tensor.ts";
+import { littleEndianBytes } from "./files/raw_tensor.ts";
 
 /** NumPy has no bfloat16; ml_dtypes' arrays are saved as two opaque bytes. */
 const DESCR: Readonly<Record<ElementType, string>> = {

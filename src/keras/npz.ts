@@ -11,7 +11,7 @@
 
 import { FormatError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
-import type { FileVariable, ObjectNode } from "./contents.ts";
+import type { FileVariable, ObjectNode } from "./contents/contents.ts";
 import {
   descrName,
   parseNpy,
@@ -24,7 +24,7 @@ import {
   type PickleValue,
   readPickle,
 } from "./pickle.ts";
-import type { ZipArchive } from "./zip.ts";
+import type { ZipArchive } from "./zip/zip.ts";
 
 /** The member with the model's own variables. */
 const ROOT = "__root__";

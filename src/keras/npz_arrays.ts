@@ -7,7 +7,7 @@
 
 import { FormatError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
-import type { FileVariable } from "./contents.ts";
+import type { FileVariable } from "./contents/contents.ts";
 import {
   descrName,
   type NpyHeader,
@@ -15,7 +15,7 @@ import {
   parseNpyHeader,
   tensorOfStored,
 } from "./npy.ts";
-import type { ZipFile } from "./zip.ts";
+import type { ZipFile } from "./zip/zip.ts";
 
 const ENDING = ".npy";
 /** As long as NumPy's headers are. */

@@ -3,12 +3,12 @@ import * as fc from "fast-check";
 import { strToU8, zipSync } from "fflate";
 import { FormatError } from "../errors.ts";
 import { tensor } from "../tensor.ts";
+import { BytesFile } from "./files/source_file.ts";
 import { loadKeras } from "./load.ts";
 import { encodeNpy } from "./npy_write.ts";
 import { readNpzArrays } from "./npz_arrays.ts";
-import { BytesFile } from "./source_file.ts";
 import { arraysBytes } from "./testing/arrays.ts";
-import { openZipFile } from "./zip.ts";
+import { openZipFile } from "./zip/zip.ts";
 
 Deno.test("of members that are not used, only the header is read", async () => {
   const damaged = encodeNpy(tensor(new Float32Array(5000), [5000])).slice();

@@ -8,10 +8,10 @@
  * @module
  */
 
-import { checkLocation } from "../onnx/external_data.ts";
 import { FormatError } from "../errors.ts";
 import type { KerasConfig } from "../layer/config.ts";
 import type { WeightName } from "../layer/weights.ts";
+import { checkLocation } from "../onnx/external_data.ts";
 import type { ExternalData } from "../onnx/external_data.ts";
 import {
   type OnnxBatchNormalization,
@@ -20,11 +20,15 @@ import {
 } from "../onnx/onnx_model.ts";
 import { ModelField } from "../onnx/schema_fields.ts";
 import type { ElementType, Tensor } from "../tensor.ts";
-import type { FileVariable } from "./contents.ts";
-import type { FormatReader } from "./format_reader.ts";
-import { type Found, NOTHING_FOUND } from "./found.ts";
-import type { Probe } from "./probe.ts";
-import { readAll, type SourceFile, type SourceFolder } from "./source_file.ts";
+import type { FileVariable } from "./contents/contents.ts";
+import type { FormatReader } from "./contents/format_reader.ts";
+import { type Found, NOTHING_FOUND } from "./contents/found.ts";
+import type { Probe } from "./contents/probe.ts";
+import {
+  readAll,
+  type SourceFile,
+  type SourceFolder,
+} from "./files/source_file.ts";
 
 /** Keras' names of ONNX' vectors, in Keras' order. */
 const ROLES = [

@@ -8,9 +8,9 @@ import { FormatError } from "../errors.ts";
 import type { FoldedForm, FoldedOperator } from "../onnx/folded_form.ts";
 import { countOf, longExtents } from "../onnx/linear_form_input.ts";
 import { widen } from "../tensor.ts";
-import type { FileVariable } from "./contents.ts";
+import type { FileVariable } from "./contents/contents.ts";
+import { rawType } from "./files/raw_tensor.ts";
 import type { LayerCall } from "./pair_graph.ts";
-import { rawType } from "./raw_tensor.ts";
 
 /** What Keras' classes with a kernel are: their operator, and how the kernel's axes stand. */
 type KernelKind = "conv" | "depthwise" | "transpose" | "dense";

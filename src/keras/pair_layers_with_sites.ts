@@ -5,9 +5,9 @@
  */
 
 import { FormatError, OptionError } from "../errors.ts";
+import { didYouMean } from "../near_matches.ts";
 import type { OpenModel } from "../onnx/open.ts";
 import type { NodeView } from "../onnx/view.ts";
-import { didYouMean } from "./near_matches.ts";
 import { fitsKernel } from "./pair_kernels.ts";
 import type { ChannelOrder, NormLayer, NormLayers } from "./pair_layers.ts";
 import { pairByNames } from "./pair_names.ts";

@@ -6,10 +6,10 @@ import { zipSync } from "fflate";
 import { FormatError } from "../errors.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 import { openContents } from "./detect.ts";
+import { PathFiles } from "./files/path_files.ts";
 import { BLOCK_BYTES } from "./hdf5_bytes.ts";
 import { withKeras } from "./layer_variables_of.ts";
 import { loadKeras, readModel } from "./load.ts";
-import { PathFiles } from "./path_files.ts";
 import { bundle, WatchedFile } from "./testing/bundle_builder.ts";
 import {
   buildHdf5,

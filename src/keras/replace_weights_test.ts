@@ -205,7 +205,7 @@ Deno.test("a deflated member is deflated again, and the rest of the archive move
   const { batchNormalizations } = await loadKeras(
     fixtureBytes("tfk_functional_rank4_archive.keras"),
   );
-  const { openZip } = await import("./zip.ts");
+  const { openZip } = await import("./zip/zip.ts");
   const archive = await openZip(
     fixtureBytes("tfk_functional_rank4_archive.keras"),
   );

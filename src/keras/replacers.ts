@@ -7,18 +7,18 @@
 import { FormatError, OptionError, UnsupportedError } from "../errors.ts";
 import { isObject } from "../layer/keras_object.ts";
 import { elementCount, type Tensor } from "../tensor.ts";
+import { type JsonObject, parseJsonObject } from "./files/json.ts";
+import { littleEndianBytes, rawType, swapBytes } from "./files/raw_tensor.ts";
+import { BytesFile, relativeParts } from "./files/source_file.ts";
 import { updateHdf5 } from "./hdf5_write.ts";
-import { type JsonObject, parseJsonObject } from "./json.ts";
 import { parseNpyHeader } from "./npy.ts";
-import { littleEndianBytes, rawType, swapBytes } from "./raw_tensor.ts";
 import { isShardIndex, splitLocation } from "./sharded_weights.ts";
-import { BytesFile, relativeParts } from "./source_file.ts";
 import { isTfjs } from "./tfjs.ts";
 import { type Quantization, readManifest } from "./tfjs_manifest.ts";
 import { encodeWeight } from "./tfjs_values.ts";
 import type { KerasFormat } from "./types.ts";
-import { openZip } from "./zip.ts";
-import { replaceMembers } from "./zip_replace.ts";
+import { replaceMembers } from "./zip/replace.ts";
+import { openZip } from "./zip/zip.ts";
 
 /** A variable's new value. */
 export interface NewVariable {

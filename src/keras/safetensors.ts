@@ -16,10 +16,14 @@
 import { FormatError } from "../errors.ts";
 import { isObject } from "../layer/keras_object.ts";
 import type { Tensor } from "../tensor.ts";
-import type { FileVariable } from "./contents.ts";
-import { checkUniqueKeys, type JsonObject, parseJsonObject } from "./json.ts";
-import { fromLittleEndian, rawType } from "./raw_tensor.ts";
-import { newBytes, type SourceFile } from "./source_file.ts";
+import type { FileVariable } from "./contents/contents.ts";
+import {
+  checkUniqueKeys,
+  type JsonObject,
+  parseJsonObject,
+} from "./files/json.ts";
+import { fromLittleEndian, rawType } from "./files/raw_tensor.ts";
+import { newBytes, type SourceFile } from "./files/source_file.ts";
 
 /** The bytes in front of the header: its length. */
 const LENGTH_BYTES = 8;

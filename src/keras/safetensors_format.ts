@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { FormatReader } from "./format_reader.ts";
-import { parseJsonObject } from "./json.ts";
+import type { FormatReader } from "./contents/format_reader.ts";
+import { parseJsonObject } from "./files/json.ts";
+import { stemOf } from "./files/source_file.ts";
 import { headerLength, readSafetensors } from "./safetensors.ts";
-import { stemOf } from "./source_file.ts";
 
 /**
  * Keys of the metadata that `writeKeras` writes: the layers' configurations

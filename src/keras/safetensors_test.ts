@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as fc from "fast-check";
 import { FormatError } from "../errors.ts";
+import { BytesFile, type SourceFile } from "./files/source_file.ts";
 import { loadKeras } from "./load.ts";
 import { readSafetensors } from "./safetensors.ts";
-import { BytesFile, type SourceFile } from "./source_file.ts";
 import { arraysBytes } from "./testing/arrays.ts";
 
 /** A file of a header and zeros. */

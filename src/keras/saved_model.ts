@@ -8,8 +8,8 @@
  */
 
 import { FormatError } from "../errors.ts";
-import { isObject } from "../layer/keras_object.ts";
 import type { KerasConfig } from "../layer/config.ts";
+import { isObject } from "../layer/keras_object.ts";
 import { readFields, type WireField } from "../onnx/wire_reader.ts";
 import {
   checkpointWeights,
@@ -18,9 +18,9 @@ import {
   trackedWeights,
   variableOf,
 } from "./checkpoint.ts";
-import type { Contents, FileVariable } from "./contents.ts";
-import { parseJsonObject } from "./json.ts";
-import { readAll } from "./source_file.ts";
+import type { Contents, FileVariable } from "./contents/contents.ts";
+import { parseJsonObject } from "./files/json.ts";
+import { readAll } from "./files/source_file.ts";
 import { type OpenFile, TensorBundle } from "./tensor_bundle/bundle.ts";
 import {
   type GraphNode,

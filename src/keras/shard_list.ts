@@ -6,7 +6,11 @@
  */
 
 import { FormatError } from "../errors.ts";
-import { newBytes, relativeParts, type SourceFile } from "./source_file.ts";
+import {
+  newBytes,
+  relativeParts,
+  type SourceFile,
+} from "./files/source_file.ts";
 
 /** Opens a file beside the one that names it; undefined if there is none. */
 export type OpenBeside = (name: string) => Promise<SourceFile | undefined>;

@@ -5,9 +5,9 @@
  */
 
 import { isObject } from "../layer/keras_object.ts";
-import type { FormatReader } from "./format_reader.ts";
-import type { JsonObject } from "./json.ts";
-import type { Probe } from "./probe.ts";
+import type { FormatReader } from "./contents/format_reader.ts";
+import type { Probe } from "./contents/probe.ts";
+import type { JsonObject } from "./files/json.ts";
 import { isShardIndex, openShardedWeights } from "./sharded_weights.ts";
 import { isTfjs, openTfjs } from "./tfjs.ts";
 

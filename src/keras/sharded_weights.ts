@@ -8,12 +8,12 @@
 import { FormatError } from "../errors.ts";
 import { isObject } from "../layer/keras_object.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Contents, FileVariable } from "./contents.ts";
+import type { Contents, FileVariable } from "./contents/contents.ts";
+import { GrowingNode } from "./contents/object_tree.ts";
+import { type JsonObject, parseJsonObject } from "./files/json.ts";
+import { relativeParts, type SourceFile } from "./files/source_file.ts";
 import { type Hdf5File, type Hdf5Group, openHdf5 } from "./hdf5.ts";
-import { type JsonObject, parseJsonObject } from "./json.ts";
-import { GrowingNode } from "./object_tree.ts";
 import type { OpenBeside } from "./shard_list.ts";
-import { relativeParts, type SourceFile } from "./source_file.ts";
 import { readText } from "./tfjs.ts";
 
 /** The group with an object's own variables, at the end of its path. */

@@ -3,9 +3,9 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { FormatError } from "../errors.ts";
+import { BytesFile } from "./files/source_file.ts";
 import { loadKeras } from "./load.ts";
 import { openShardedWeights } from "./sharded_weights.ts";
-import { BytesFile } from "./source_file.ts";
 import { recordedTensor } from "./testing/fixtures.ts";
 import { buildHdf5 } from "./testing/hdf5_builder.ts";
 import {

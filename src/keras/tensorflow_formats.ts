@@ -5,7 +5,7 @@
  */
 
 import { openCheckpoint } from "./checkpoint.ts";
-import type { FormatReader } from "./format_reader.ts";
+import type { FormatReader } from "./contents/format_reader.ts";
 import { isSavedModel, openSavedModel } from "./saved_model.ts";
 import { isTableIndex } from "./tensor_bundle/table.ts";
 

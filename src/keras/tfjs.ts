@@ -5,11 +5,11 @@
  */
 
 import { FormatError } from "../errors.ts";
-import type { Contents, FileVariable, Weights } from "./contents.ts";
-import { type JsonObject, parseJsonObject } from "./json.ts";
-import { GrowingNode } from "./object_tree.ts";
+import type { Contents, FileVariable, Weights } from "./contents/contents.ts";
+import { GrowingNode } from "./contents/object_tree.ts";
+import { type JsonObject, parseJsonObject } from "./files/json.ts";
+import { readAll, type SourceFile } from "./files/source_file.ts";
 import type { OpenBeside } from "./shard_list.ts";
-import { readAll, type SourceFile } from "./source_file.ts";
 import { GRAPH_FOLLOWS, graphLayers } from "./tfjs_graph.ts";
 import { readManifest, type TfjsWeight } from "./tfjs_manifest.ts";
 import { readTopology } from "./tfjs_topology.ts";

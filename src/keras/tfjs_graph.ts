@@ -6,12 +6,12 @@
  * @module
  */
 
-import { isObject } from "../layer/keras_object.ts";
 import type { KerasConfig } from "../layer/config.ts";
+import { isObject } from "../layer/keras_object.ts";
 import type { KerasVersion } from "../layer/keras_version.ts";
 import type { WeightName } from "../layer/weights.ts";
-import type { FileVariable } from "./contents.ts";
-import { type Found, NOTHING_FOUND } from "./found.ts";
+import type { FileVariable } from "./contents/contents.ts";
+import { type Found, NOTHING_FOUND } from "./contents/found.ts";
 
 /**
  * TensorFlow's operator uses the epsilon that it is given; a release of Keras

@@ -11,7 +11,7 @@
 import { FormatError, ShapeError } from "../errors.ts";
 import { isObject } from "../layer/keras_object.ts";
 import { elementCount } from "../tensor.ts";
-import type { JsonObject } from "./json.ts";
+import type { JsonObject } from "./files/json.ts";
 import { type OpenBeside, ShardList } from "./shard_list.ts";
 
 /** How a weight's numbers are stored in fewer bits. */

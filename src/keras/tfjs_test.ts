@@ -5,8 +5,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { FormatError } from "../errors.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { widen } from "../tensor.ts";
+import { BytesFile } from "./files/source_file.ts";
 import { loadKeras } from "./load.ts";
-import { BytesFile } from "./source_file.ts";
 import {
   fixtureBytes,
   type RecordedCase,

@@ -6,7 +6,11 @@
 
 import { FormatError } from "../errors.ts";
 import { castTensor, type Tensor, widen } from "../tensor.ts";
-import { fromLittleEndian, littleEndianBytes, rawType } from "./raw_tensor.ts";
+import {
+  fromLittleEndian,
+  littleEndianBytes,
+  rawType,
+} from "./files/raw_tensor.ts";
 import type { Quantization, TfjsWeight } from "./tfjs_manifest.ts";
 
 /** What a weight's numbers are read as; the others are not of a float type. */

@@ -11,10 +11,10 @@
  */
 
 import { FormatError } from "../errors.ts";
-import { isObject } from "../layer/keras_object.ts";
 import type { KerasConfig } from "../layer/config.ts";
+import { isObject } from "../layer/keras_object.ts";
 import { type WeightName, weightNames } from "../layer/weights.ts";
-import type { FileVariable, ObjectNode } from "./contents.ts";
+import type { FileVariable, ObjectNode } from "./contents/contents.ts";
 
 /** An object of the graph. */
 export interface TrackedObject {

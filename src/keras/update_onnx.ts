@@ -10,6 +10,7 @@ import { FormatError, OptionError } from "../errors.ts";
 import { Edits } from "../onnx/edit.ts";
 import { externalDataOf } from "../onnx/external_data.ts";
 import { type OpenModel, openModel } from "../onnx/open.ts";
+import type { KerasSource } from "./files/source.ts";
 import { type OpenedKeras, withKeras } from "./layer_variables_of.ts";
 import { normLayers } from "./pair_layers.ts";
 import {
@@ -19,7 +20,6 @@ import {
 } from "./pair_layers_with_sites.ts";
 import { checkPairOptions, type PairOptions } from "./pair_options.ts";
 import { nodeNames, type PairForm } from "./pair_sites.ts";
-import type { KerasSource } from "./source.ts";
 import { noticesOf } from "./update_onnx_notices.ts";
 import { LayerWriter } from "./update_onnx_values.ts";
 

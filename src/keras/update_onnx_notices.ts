@@ -8,7 +8,8 @@
 import type { ExternalData } from "../onnx/external_data.ts";
 import { countOf, readFloatInput } from "../onnx/linear_form_input.ts";
 import { castTensor, type Tensor, widen } from "../tensor.ts";
-import type { FileVariable } from "./contents.ts";
+import type { FileVariable } from "./contents/contents.ts";
+import { rawType } from "./files/raw_tensor.ts";
 import type { OpenedKeras } from "./layer_variables_of.ts";
 import { layerCalls } from "./pair_graph.ts";
 import {
@@ -19,7 +20,6 @@ import {
 } from "./pair_kernels.ts";
 import type { FoundPairs } from "./pair_layers_with_sites.ts";
 import type { FoldedSite } from "./pair_sites.ts";
-import { rawType } from "./raw_tensor.ts";
 
 /**
  * Larger tensors are not compared: it takes several copies in float64, and a

@@ -7,7 +7,7 @@
  */
 
 import { FormatError } from "../errors.ts";
-import type { FileVariable, ObjectNode } from "./contents.ts";
+import type { FileVariable, ObjectNode } from "./contents/contents.ts";
 import type { Hdf5Dataset, Hdf5Group } from "./hdf5.ts";
 
 /** The group with an object's own variables. */

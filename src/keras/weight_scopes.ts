@@ -6,7 +6,7 @@
  */
 
 import type { WeightFlags, WeightName } from "../layer/weights.ts";
-import type { FileVariable } from "./contents.ts";
+import type { FileVariable } from "./contents/contents.ts";
 
 /**
  * Variables by the last part of their names.

@@ -12,7 +12,7 @@ import {
   type WriteModelOptions,
 } from "./write_model.ts";
 import { modelWeights } from "./write_weights_h5.ts";
-import { writeZip } from "./zip.ts";
+import { writeZip } from "./zip/zip.ts";
 
 /** The releases that the files were checked with. */
 const VERSIONS = { "2": "2.21.0", "3": "3.15.1" } as const;

@@ -18,7 +18,7 @@ import { writableLayers } from "./writable.ts";
 import { writeKerasArchive } from "./write_keras_archive.ts";
 import { writeTfjs } from "./write_tfjs.ts";
 import { writeWeightsH5 } from "./write_weights_h5.ts";
-import { openZip } from "./zip.ts";
+import { openZip } from "./zip/zip.ts";
 
 /** A layer with variables of 1, 2, 3 and so on, of some shape. */
 function layerOf(

@@ -6,7 +6,7 @@
 
 import { encodeNpy } from "./npy_write.ts";
 import type { WritableLayer } from "./writable.ts";
-import { writeZip } from "./zip.ts";
+import { writeZip } from "./zip/zip.ts";
 
 /** The bytes of an archive with all variables; `np.load` reads it. */
 export async function writeNpz(

@@ -7,7 +7,7 @@
 
 import { joinBytes } from "../bytes.ts";
 import type { ElementType, Tensor } from "../tensor.ts";
-import { littleEndianBytes } from "./raw_tensor.ts";
+import { littleEndianBytes } from "./files/raw_tensor.ts";
 import { CONFIG_KEY, VERSION_KEY } from "./safetensors_format.ts";
 import type { WritableLayer } from "./writable.ts";
 

@@ -6,12 +6,12 @@
 
 import { FormatError } from "../errors.ts";
 import { readArchive } from "./archive.ts";
-import type { Contents } from "./contents.ts";
-import type { FormatReader } from "./format_reader.ts";
+import type { Contents } from "./contents/contents.ts";
+import type { FormatReader } from "./contents/format_reader.ts";
+import { readAll, type SourceFile, stemOf } from "./files/source_file.ts";
 import { readNpz } from "./npz.ts";
 import { arrayMembers, hasObjects, readNpzArrays } from "./npz_arrays.ts";
-import { readAll, type SourceFile, stemOf } from "./source_file.ts";
-import { openZip, openZipFile, type ZipFile } from "./zip.ts";
+import { openZip, openZipFile, type ZipFile } from "./zip/zip.ts";
 
 /** A member's header, and the end of an archive without members. */
 const SIGNATURES = [[0x50, 0x4b, 0x03, 0x04], [0x50, 0x4b, 0x05, 0x06]];

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import * as fc from "fast-check";
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import {
   checkUniqueKeys,
   NAN_TEXT,

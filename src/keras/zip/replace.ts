@@ -6,11 +6,11 @@
  * @module
  */
 
-import { joinBytes } from "../bytes.ts";
-import { crc32 } from "../crc32.ts";
-import { FormatError, UnsupportedError } from "../errors.ts";
-import { BytesFile } from "./source_file.ts";
-import { readDirectory, readEnd, type ZipMember } from "./zip_directory.ts";
+import { joinBytes } from "../../bytes.ts";
+import { crc32 } from "../../crc32.ts";
+import { FormatError, UnsupportedError } from "../../errors.ts";
+import { BytesFile } from "../files/source_file.ts";
+import { readDirectory, readEnd, type ZipMember } from "./directory.ts";
 
 const LOCAL_HEADER = 30;
 const ENTRY = 46;

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import { parseNumbers } from "./json.ts";
-import { readAll, type SourceFile } from "./source_file.ts";
+import { FormatError } from "../../errors.ts";
+import { parseNumbers } from "../files/json.ts";
+import { readAll, type SourceFile } from "../files/source_file.ts";
 
 /** As much as the formats need that begin with a text. */
 const HEAD_BYTES = 4096;

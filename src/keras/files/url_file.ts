@@ -10,7 +10,7 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import { reasonOf } from "./path_files.ts";
 import {
   BytesFile,

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { isObject } from "../layer/keras_object.ts";
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
+import { isObject } from "../../layer/keras_object.ts";
 
 /** A JSON object. */
 export type JsonObject = Record<string, unknown>;

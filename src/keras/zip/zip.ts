@@ -7,10 +7,10 @@
  * @module
  */
 
-import { crc32 } from "../crc32.ts";
-import { FormatError } from "../errors.ts";
-import { BytesFile, PartFile, type SourceFile } from "./source_file.ts";
-import { readDirectory, type ZipMember } from "./zip_directory.ts";
+import { crc32 } from "../../crc32.ts";
+import { FormatError } from "../../errors.ts";
+import { BytesFile, PartFile, type SourceFile } from "../files/source_file.ts";
+import { readDirectory, type ZipMember } from "./directory.ts";
 
 /** An archive that is in memory. */
 export interface ZipArchive {

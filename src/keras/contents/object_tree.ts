@@ -4,7 +4,7 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import type { FileVariable, ObjectNode } from "./contents.ts";
 
 /** No model is nested deeper. */

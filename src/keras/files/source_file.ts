@@ -4,7 +4,7 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 
 /** A file of which parts can be read. */
 export interface SourceFile {

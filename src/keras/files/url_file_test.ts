@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as fc from "fast-check";
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import { MissingFileError, readAll } from "./source_file.ts";
 import { BLOCK_BYTES, openUrl } from "./url_file.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { FormatError, OptionError } from "../errors.ts";
+import { FormatError, OptionError } from "../../errors.ts";
 import { PathFiles } from "./path_files.ts";
 import {
   BlobFile,

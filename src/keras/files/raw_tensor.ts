@@ -4,8 +4,8 @@
  * @module
  */
 
-import { HOST_IS_LITTLE_ENDIAN } from "../bytes.ts";
-import { byteView, type ElementType, type TensorData } from "../tensor.ts";
+import { HOST_IS_LITTLE_ENDIAN } from "../../bytes.ts";
+import { byteView, type ElementType, type TensorData } from "../../tensor.ts";
 
 /** An element type of ours with the size of an element. */
 export interface RawType {

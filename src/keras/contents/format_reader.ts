@@ -4,9 +4,9 @@
  * @module
  */
 
+import type { SourceFile, SourceFolder } from "../files/source_file.ts";
 import type { Contents } from "./contents.ts";
 import type { Probe } from "./probe.ts";
-import type { SourceFile, SourceFolder } from "./source_file.ts";
 
 /** A format, or several that begin alike. */
 export interface FormatReader {

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fc from "fast-check";
 import { zipSync } from "fflate";
-import { FormatError } from "../errors.ts";
-import { BytesFile, readAll } from "./source_file.ts";
-import { arraysBytes } from "./testing/arrays.ts";
+import { FormatError } from "../../errors.ts";
+import { BytesFile, readAll } from "../files/source_file.ts";
+import { arraysBytes } from "../testing/arrays.ts";
 import { openZip, openZipFile } from "./zip.ts";
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import type { SourceFile } from "./source_file.ts";
+import { FormatError } from "../../errors.ts";
+import type { SourceFile } from "../files/source_file.ts";
 
 /** A member as the directory describes it. */
 export interface ZipMember {

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { FormatError, OptionError } from "../errors.ts";
-import { loadKeras } from "./load.ts";
+import { FormatError, OptionError } from "../../errors.ts";
+import { loadKeras } from "../load.ts";
+import { fixtureBytes, fixtureUrl } from "../testing/fixtures.ts";
 import type { KerasSource } from "./source.ts";
-import { fixtureBytes, fixtureUrl } from "./testing/fixtures.ts";
 
 const FILE = "tfk_rank3.h5";
 const KEYS = ["bn_last", "bn_axis1", "bn_axes12"];

@@ -3,11 +3,11 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as fc from "fast-check";
-import { FormatError } from "../errors.ts";
-import { loadKeras } from "./load.ts";
+import { FormatError } from "../../errors.ts";
+import { loadKeras } from "../load.ts";
+import { arraysUrl } from "../testing/arrays.ts";
 import { type KerasSource, type OpenSource, openSource } from "./source.ts";
 import { readAll, relativeParts, stemOf } from "./source_file.ts";
-import { arraysUrl } from "./testing/arrays.ts";
 
 const text = (value: string): Uint8Array<ArrayBuffer> =>
   new TextEncoder().encode(value);

@@ -6,7 +6,7 @@
 
 import type { readSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import {
   BytesFile,
   checkPart,

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { KerasConfig } from "../layer/config.ts";
-import type { WeightFlags, WeightName } from "../layer/weights.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import type { WeightFlags, WeightName } from "../../layer/weights.ts";
 import type { FileVariable } from "./contents.ts";
 
 /**
