@@ -7,8 +7,8 @@
 
 import type { KerasConfig } from "../layer/config.ts";
 import type { Contents, FileVariable } from "./contents/contents.ts";
-import { openContents } from "./detect.ts";
 import { type KerasSource, openSource } from "./files/source.ts";
+import { openContents } from "./formats/detect.ts";
 import { findLayers, readModel } from "./load.ts";
 import { checkLoadOptions } from "./load_options.ts";
 import { givenConfig } from "./model_config.ts";

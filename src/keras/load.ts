@@ -16,8 +16,8 @@ import type {
   Weights,
 } from "./contents/contents.ts";
 import type { Found } from "./contents/found.ts";
-import { openContents } from "./detect.ts";
 import { type KerasSource, openSource } from "./files/source.ts";
+import { openContents } from "./formats/detect.ts";
 import { inferRanks } from "./infer_rank.ts";
 import { type InputShape, shapeOfRank } from "./least_shape.ts";
 import { checkLoadOptions } from "./load_options.ts";

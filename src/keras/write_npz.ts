@@ -4,7 +4,7 @@
  * @module
  */
 
-import { encodeNpy } from "./npy_write.ts";
+import { encodeNpy } from "./numpy/npy_write.ts";
 import type { WritableLayer } from "./writable.ts";
 import { writeZip } from "./zip/zip.ts";
 

@@ -9,8 +9,8 @@ import { UnsupportedError } from "../errors.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { castTensor } from "../tensor.ts";
 import { littleEndianBytes } from "./files/raw_tensor.ts";
-import { tfjsObject } from "./tfjs_objects.ts";
-import { READ_TYPE } from "./tfjs_values.ts";
+import { tfjsObject } from "./tfjs/objects.ts";
+import { READ_TYPE } from "./tfjs/values.ts";
 import { type WritableLayer, writableLayers } from "./writable.ts";
 import {
   type Dialect,

@@ -5,7 +5,7 @@
  */
 
 import type { Tensor } from "../tensor.ts";
-import { buildHdf5, type NewGroup } from "./hdf5_write.ts";
+import { buildHdf5, type NewGroup } from "./hdf5/write.ts";
 import type { WritableLayer } from "./writable.ts";
 import {
   type ModelLayer,
