@@ -86,20 +86,20 @@ export type { PairEvidence } from "./src/keras/pair_layers_with_sites.ts";
 export type { PairForm } from "./src/keras/pair_sites.ts";
 export type { PairOptions } from "./src/keras/pair_options.ts";
 export { writeTfjs } from "./src/keras/write_tfjs.ts";
-export type { InputShape } from "./src/keras/least_shape.ts";
+export type { InputShape } from "./src/keras/model/least_shape.ts";
 export type { WriteModelOptions } from "./src/keras/write_model.ts";
 export {
   type ReplaceSource,
   replaceWeights,
   type ReplaceWeightsOptions,
 } from "./src/keras/replace_weights.ts";
+export type { KerasFormat } from "./src/keras/contents/keras_format.ts";
 export type {
-  KerasFormat,
   KerasLayer,
   KerasModel,
   KerasWeight,
   LoadKerasOptions,
-} from "./src/keras/types.ts";
+} from "./src/keras/load/types.ts";
 export { buildOnnx } from "./src/onnx/build.ts";
 export type {
   BuildOnnxOptions,

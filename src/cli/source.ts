@@ -6,7 +6,7 @@
 
 import { readFile } from "node:fs/promises";
 import { FormatError } from "../errors.ts";
-import type { LoadKerasOptions } from "../keras/types.ts";
+import type { LoadKerasOptions } from "../keras/load/types.ts";
 import { isObject } from "../layer/keras_object.ts";
 import { parseJsonObject } from "../keras/files/json.ts";
 import { type Arguments, type Option, UsageError } from "./command.ts";

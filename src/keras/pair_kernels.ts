@@ -10,7 +10,7 @@ import { countOf, longExtents } from "../onnx/linear_form_input.ts";
 import { widen } from "../tensor.ts";
 import type { FileVariable } from "./contents/contents.ts";
 import { rawType } from "./files/raw_tensor.ts";
-import type { LayerCall } from "./pair_graph.ts";
+import type { LayerCall } from "./model/layer_calls.ts";
 
 /** What Keras' classes with a kernel are: their operator, and how the kernel's axes stand. */
 type KernelKind = "conv" | "depthwise" | "transpose" | "dense";

@@ -8,7 +8,7 @@
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { inferenceStatistics } from "../layer/inference.ts";
 import { longExtents } from "../onnx/linear_form_input.ts";
-import type { OpenedKeras } from "./layer_variables_of.ts";
+import type { OpenedKeras } from "./load/opened_keras.ts";
 import {
   callsBefore,
   isLinear,
@@ -16,7 +16,7 @@ import {
   layerCalls,
   onlyCallBefore,
   usersOf,
-} from "./pair_graph.ts";
+} from "./model/layer_calls.ts";
 import {
   kernelChannels,
   type KernelLayer,

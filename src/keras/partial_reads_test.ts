@@ -8,8 +8,10 @@ import { type Tensor, tensor } from "../tensor.ts";
 import { PathFiles } from "./files/path_files.ts";
 import { openContents } from "./formats/detect.ts";
 import { BLOCK_BYTES } from "./hdf5/bytes.ts";
-import { withKeras } from "./layer_variables_of.ts";
-import { loadKeras, readModel } from "./load.ts";
+import { loadKeras } from "./load.ts";
+import { withKeras } from "./load/opened_keras.ts";
+import { readModel } from "./load/read_model.ts";
+import type { KerasModel } from "./load/types.ts";
 import { bundle, WatchedFile } from "./testing/bundle_builder.ts";
 import {
   buildHdf5,
@@ -23,7 +25,6 @@ import {
   serialized,
   wholeModel,
 } from "./testing/legacy_model.ts";
-import type { KerasModel } from "./types.ts";
 import { encodeSafetensors } from "./write_safetensors.ts";
 
 /** The elements of the other layers' weights, of which there are two: 2 MiB each. */

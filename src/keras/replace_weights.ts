@@ -12,9 +12,9 @@ import type { WeightName } from "../layer/weights.ts";
 import { castTensor, sameDims, type Tensor } from "../tensor.ts";
 import { rawType } from "./files/raw_tensor.ts";
 import { loadKeras } from "./load.ts";
+import type { KerasLayer, KerasModel, LoadKerasOptions } from "./load/types.ts";
 import { REPLACERS } from "./replacers.ts";
 import type { NewVariable } from "./replacers.ts";
-import type { KerasLayer, KerasModel, LoadKerasOptions } from "./types.ts";
 import { type WritableLayer, writableLayers } from "./writable.ts";
 
 /** What a file does not tell about the layers to be replaced, as for `loadKeras`. */

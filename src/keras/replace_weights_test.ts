@@ -11,10 +11,10 @@ import {
 import { BatchNormalization } from "../layer/batch_normalization.ts";
 import { castTensor, type Tensor, tensor, widen } from "../tensor.ts";
 import { loadKeras } from "./load.ts";
+import type { KerasModel, LoadKerasOptions } from "./load/types.ts";
 import { replaceWeights } from "./replace_weights.ts";
 import { fixtureBytes, recordedCases } from "./testing/fixtures.ts";
 import { filesIn, tfjsFiles } from "./testing/tfjs_fixtures.ts";
-import type { KerasModel, LoadKerasOptions } from "./types.ts";
 
 /** Values that every type has exactly, other ones for each variable: multiples of 1/8. */
 function changed(old: Tensor, variable: number): Tensor {

@@ -7,6 +7,7 @@
 import { FormatError, OptionError, UnsupportedError } from "../errors.ts";
 import { isObject } from "../layer/keras_object.ts";
 import { elementCount, type Tensor } from "../tensor.ts";
+import type { KerasFormat } from "./contents/keras_format.ts";
 import { type JsonObject, parseJsonObject } from "./files/json.ts";
 import { littleEndianBytes, rawType, swapBytes } from "./files/raw_tensor.ts";
 import { BytesFile, relativeParts } from "./files/source_file.ts";
@@ -16,7 +17,6 @@ import { parseNpyHeader } from "./numpy/npy.ts";
 import { type Quantization, readManifest } from "./tfjs/manifest.ts";
 import { isTfjs } from "./tfjs/model.ts";
 import { encodeWeight } from "./tfjs/values.ts";
-import type { KerasFormat } from "./types.ts";
 import { replaceMembers } from "./zip/replace.ts";
 import { openZip } from "./zip/zip.ts";
 

@@ -11,7 +11,7 @@ import { Edits } from "../onnx/edit.ts";
 import { externalDataOf } from "../onnx/external_data.ts";
 import { type OpenModel, openModel } from "../onnx/open.ts";
 import type { KerasSource } from "./files/source.ts";
-import { type OpenedKeras, withKeras } from "./layer_variables_of.ts";
+import { type OpenedKeras, withKeras } from "./load/opened_keras.ts";
 import { normLayers } from "./pair_layers.ts";
 import {
   type FoundPairs,

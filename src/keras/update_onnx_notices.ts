@@ -10,8 +10,8 @@ import { countOf, readFloatInput } from "../onnx/linear_form_input.ts";
 import { castTensor, type Tensor, widen } from "../tensor.ts";
 import type { FileVariable } from "./contents/contents.ts";
 import { rawType } from "./files/raw_tensor.ts";
-import type { OpenedKeras } from "./layer_variables_of.ts";
-import { layerCalls } from "./pair_graph.ts";
+import type { OpenedKeras } from "./load/opened_keras.ts";
+import { layerCalls } from "./model/layer_calls.ts";
 import {
   fitsKernel,
   type KernelLayer,

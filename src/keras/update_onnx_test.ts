@@ -11,8 +11,8 @@ import {
 import { FormatError, OptionError } from "../errors.ts";
 import { BatchNormalization } from "../layer/batch_normalization.ts";
 import { ROLES } from "../onnx/find.ts";
-import { openOnnx } from "../onnx/onnx_model.ts";
 import { readFloatInput } from "../onnx/linear_form_input.ts";
+import { openOnnx } from "../onnx/onnx_model.ts";
 import { openModel } from "../onnx/open.ts";
 import { runReference } from "../onnx/reference.ts";
 import {
@@ -23,8 +23,8 @@ import {
 import { tensorOf } from "../onnx/testing/models.ts";
 import { decode, onnx } from "../onnx/testing/onnx_proto.ts";
 import { type Tensor, widen } from "../tensor.ts";
-import { type OpenedKeras, withKeras } from "./layer_variables_of.ts";
 import { loadKeras } from "./load.ts";
+import { type OpenedKeras, withKeras } from "./load/opened_keras.ts";
 import { affineOf, normLayers } from "./pair_layers.ts";
 import { type FoundPair, pairLayers } from "./pair_layers_with_sites.ts";
 import { foldedValues } from "./pair_values.ts";

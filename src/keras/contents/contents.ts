@@ -9,8 +9,8 @@ import type { KerasConfig } from "../../layer/config.ts";
 import type { KerasVersion } from "../../layer/keras_version.ts";
 import type { WeightName } from "../../layer/weights.ts";
 import type { Tensor } from "../../tensor.ts";
-import type { KerasFormat } from "../types.ts";
 import type { Found } from "./found.ts";
+import type { KerasFormat } from "./keras_format.ts";
 
 /** One variable; it is read when it is needed. */
 export interface FileVariable {

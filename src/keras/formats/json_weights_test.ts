@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { FormatError } from "../../errors.ts";
 import { loadKeras } from "../load.ts";
-import type { KerasModel } from "../types.ts";
+import type { KerasModel } from "../load/types.ts";
 
 const encode = (value: string): Uint8Array<ArrayBuffer> =>
   new TextEncoder().encode(value);

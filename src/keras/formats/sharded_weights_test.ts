@@ -5,6 +5,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { FormatError } from "../../errors.ts";
 import { BytesFile } from "../files/source_file.ts";
 import { loadKeras } from "../load.ts";
+import type { KerasModel } from "../load/types.ts";
 import { recordedTensor } from "../testing/fixtures.ts";
 import { buildHdf5 } from "../testing/hdf5_builder.ts";
 import {
@@ -12,7 +13,6 @@ import {
   filesIn,
   recordingFiles,
 } from "../testing/tfjs_fixtures.ts";
-import type { KerasModel } from "../types.ts";
 import { openShardedWeights } from "./sharded_weights.ts";
 
 const FOLDER = "keras_shards";

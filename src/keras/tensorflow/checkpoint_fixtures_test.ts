@@ -4,6 +4,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { BatchNormalization } from "../../layer/batch_normalization.ts";
 import { loadKeras } from "../load.ts";
+import type { KerasModel, LoadKerasOptions } from "../load/types.ts";
 import {
   fixtureUrl,
   type RecordedCase,
@@ -14,7 +15,6 @@ import {
   checkOutput,
   checkWeights,
 } from "../testing/recorded_checks.ts";
-import type { KerasModel, LoadKerasOptions } from "../types.ts";
 
 const FOLDER = "keras_checkpoints";
 const cases = recordedCases(FOLDER);

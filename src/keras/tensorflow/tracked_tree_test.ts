@@ -2,8 +2,8 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { FormatError } from "../../errors.ts";
 import type { FileVariable, ObjectNode } from "../contents/contents.ts";
-import { matchObjects } from "../match_objects.ts";
-import { configLayers } from "../model_config.ts";
+import { matchObjects } from "../match/objects.ts";
+import { configLayers } from "../model/config.ts";
 import { type TrackedObject, trackedTree } from "./tracked_tree.ts";
 
 function object(

@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { BatchNormalization } from "../../layer/batch_normalization.ts";
 import { type ElementType, type Tensor, toFloats } from "../../tensor.ts";
-import type { KerasLayer } from "../types.ts";
+import type { KerasLayer } from "../load/types.ts";
 import { type RecordedLayer, recordedTensor } from "./fixtures.ts";
 
 /** The largest relative error of one rounding. */

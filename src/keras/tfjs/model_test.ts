@@ -7,6 +7,7 @@ import type { BatchNormalization } from "../../layer/batch_normalization.ts";
 import { widen } from "../../tensor.ts";
 import { BytesFile } from "../files/source_file.ts";
 import { loadKeras } from "../load.ts";
+import type { KerasModel } from "../load/types.ts";
 import {
   fixtureBytes,
   type RecordedCase,
@@ -21,7 +22,6 @@ import {
   tfjsFiles,
   tfjsModel,
 } from "../testing/tfjs_fixtures.ts";
-import type { KerasModel } from "../types.ts";
 import { openTfjs } from "./model.ts";
 
 /** The cases in testdata/keras that the converter was given. */

@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { KerasConfig } from "../layer/config.ts";
-import { isObject } from "../layer/keras_object.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import { isObject } from "../../layer/keras_object.ts";
 
 /** One application of a layer; a layer that is used twice has two. */
 export interface LayerCall {

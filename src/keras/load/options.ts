@@ -4,10 +4,10 @@
  * @module
  */
 
-import { isObject } from "../layer/keras_object.ts";
-import { OptionError } from "../errors.ts";
-import { KERNELS } from "../kernels/dispatch.ts";
-import { KERAS_VERSIONS } from "../layer/keras_version.ts";
+import { OptionError } from "../../errors.ts";
+import { KERNELS } from "../../kernels/dispatch.ts";
+import { isObject } from "../../layer/keras_object.ts";
+import { KERAS_VERSIONS } from "../../layer/keras_version.ts";
 import type { LoadKerasOptions } from "./types.ts";
 
 // A Record, so that the compiler notices an option that is missing here.

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { FileVariable } from "./contents/contents.ts";
+import type { FileVariable } from "../contents/contents.ts";
 import {
   flagsOf,
   hasStatistics,

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { UnsupportedError } from "../errors.ts";
-import type { KerasConfig } from "../layer/config.ts";
-import { configLayers } from "./model_config.ts";
-import { arraysUrl } from "./testing/arrays.ts";
+import { UnsupportedError } from "../../errors.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import { arraysUrl } from "../testing/arrays.ts";
+import { configLayers } from "./config.ts";
 import { layersInOrder } from "./weight_counts.ts";
 
 interface Case {

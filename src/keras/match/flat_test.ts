@@ -1,10 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import * as fc from "fast-check";
-import { tensor } from "../tensor.ts";
-import type { FileVariable } from "./contents/contents.ts";
-import { canonicalName } from "./contents/flat_names.ts";
-import { matchFlat } from "./match_flat.ts";
-import { configLayers } from "./model_config.ts";
+import { tensor } from "../../tensor.ts";
+import type { FileVariable } from "../contents/contents.ts";
+import { canonicalName } from "../contents/flat_names.ts";
+import { configLayers } from "../model/config.ts";
+import { matchFlat } from "./flat.ts";
 
 function variable(name: string, values: readonly number[] = [1]): FileVariable {
   return {

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { ShapeError } from "../errors.ts";
-import type { BatchNormalization } from "../layer/batch_normalization.ts";
+import { ShapeError } from "../../errors.ts";
+import type { BatchNormalization } from "../../layer/batch_normalization.ts";
 
 /** A shape; null for extents that vary. */
 export type InputShape = readonly (number | null)[];

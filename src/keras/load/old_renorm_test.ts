@@ -1,10 +1,10 @@
 import { assertAlmostEquals } from "@std/assert";
-import { loadKeras } from "./load.ts";
+import { loadKeras } from "../load.ts";
 import {
   fixtureUrl,
   recordedCases,
   recordedTensor,
-} from "./testing/fixtures.ts";
+} from "../testing/fixtures.ts";
 
 Deno.test("averages of TensorFlow 1.13 are divided by their weight", async () => {
   const file = "k113_class_aliases.h5";

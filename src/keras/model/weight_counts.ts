@@ -8,10 +8,10 @@
  * @module
  */
 
-import { UnsupportedError } from "../errors.ts";
-import type { KerasConfig } from "../layer/config.ts";
-import { type WeightFlags, weightNames } from "../layer/weights.ts";
-import { type ConfigLayer, isBatchNormalization } from "./model_config.ts";
+import { UnsupportedError } from "../../errors.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import { type WeightFlags, weightNames } from "../../layer/weights.ts";
+import { type ConfigLayer, isBatchNormalization } from "./config.ts";
 
 /** A layer with arrays of its own. */
 export interface PlacedLayer {

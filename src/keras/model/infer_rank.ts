@@ -6,10 +6,10 @@
  * @module
  */
 
-import type { KerasConfig } from "../layer/config.ts";
-import { CLASS_NAMES } from "../layer/config.ts";
-import { type ConfigLayer, configLayers } from "./model_config.ts";
-import { type LayerCall, layerCalls } from "./pair_graph.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import { CLASS_NAMES } from "../../layer/config.ts";
+import { type ConfigLayer, configLayers } from "./config.ts";
+import { type LayerCall, layerCalls } from "./layer_calls.ts";
 
 /** A layer's output rank; undefined where it is not certain. */
 type RankRule = (config: KerasConfig, input: number) => number | undefined;

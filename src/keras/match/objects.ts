@@ -5,16 +5,16 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import type { KerasConfig } from "../layer/config.ts";
-import { isObject } from "../layer/keras_object.ts";
-import type { ObjectNode } from "./contents/contents.ts";
-import { type Found, NOTHING_FOUND } from "./contents/found.ts";
+import { FormatError } from "../../errors.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import { isObject } from "../../layer/keras_object.ts";
+import type { ObjectNode } from "../contents/contents.ts";
+import { type Found, NOTHING_FOUND } from "../contents/found.ts";
 import {
   type ConfigLayer,
   isBatchNormalization,
   resemblesBatchNormalization,
-} from "./model_config.ts";
+} from "../model/config.ts";
 import { openAxes } from "./recognize.ts";
 import { flagsOf } from "./weight_scopes.ts";
 

@@ -5,11 +5,11 @@
  * @module
  */
 
-import { type WeightFlags, weightNames } from "../layer/weights.ts";
-import { type Tensor, widen } from "../tensor.ts";
-import type { FileVariable } from "./contents/contents.ts";
-import type { Found, Verdict } from "./contents/found.ts";
-import { rawType } from "./files/raw_tensor.ts";
+import { type WeightFlags, weightNames } from "../../layer/weights.ts";
+import { type Tensor, widen } from "../../tensor.ts";
+import type { FileVariable } from "../contents/contents.ts";
+import type { Found, Verdict } from "../contents/found.ts";
+import { rawType } from "../files/raw_tensor.ts";
 
 /** What was concluded. */
 type Conclusion = Pick<Found, "reason" | "flags"> & {

@@ -9,21 +9,21 @@ import {
   FormatError,
   OptionError,
   UnsupportedError,
-} from "../errors.ts";
-import { BatchNormalization } from "../layer/batch_normalization.ts";
-import type { KerasConfig } from "../layer/config.ts";
-import type { KerasVersion } from "../layer/keras_version.ts";
+} from "../../errors.ts";
+import { BatchNormalization } from "../../layer/batch_normalization.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import type { KerasVersion } from "../../layer/keras_version.ts";
 import {
   type WeightFlags,
   type WeightName,
   weightNames,
-} from "../layer/weights.ts";
-import type { Tensor } from "../tensor.ts";
-import type { FileVariable } from "./contents/contents.ts";
-import type { Found } from "./contents/found.ts";
+} from "../../layer/weights.ts";
+import type { Tensor } from "../../tensor.ts";
+import type { FileVariable } from "../contents/contents.ts";
+import type { Found } from "../contents/found.ts";
+import { flagsOfCount, openAxes } from "../match/recognize.ts";
 import { assignRoles, type KnownNames, readWeights } from "./layer_weights.ts";
 import { withModernRenorm } from "./old_renorm.ts";
-import { flagsOfCount, openAxes } from "./recognize.ts";
 import type { LoadKerasOptions } from "./types.ts";
 
 /** What is the same for all layers of a file. */

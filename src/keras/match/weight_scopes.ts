@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { WeightFlags, WeightName } from "../layer/weights.ts";
-import type { FileVariable } from "./contents/contents.ts";
+import type { WeightFlags, WeightName } from "../../layer/weights.ts";
+import type { FileVariable } from "../contents/contents.ts";
 
 /**
  * Variables by the last part of their names.

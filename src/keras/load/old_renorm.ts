@@ -9,11 +9,11 @@
  * @module
  */
 
-import type { KerasConfig } from "../layer/config.ts";
-import type { WeightName } from "../layer/weights.ts";
-import { castTensor, type Tensor, toFloats, widen } from "../tensor.ts";
-import type { FileVariable } from "./contents/contents.ts";
-import type { Found } from "./contents/found.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import type { WeightName } from "../../layer/weights.ts";
+import { castTensor, type Tensor, toFloats, widen } from "../../tensor.ts";
+import type { FileVariable } from "../contents/contents.ts";
+import type { Found } from "../contents/found.ts";
 
 /** A variable that is computed from others when it is read. */
 function derived(

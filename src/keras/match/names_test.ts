@@ -2,19 +2,19 @@
 // scripts/fixtures/keras_names.py.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { OptionError } from "../errors.ts";
-import type { BatchNormalization } from "../layer/batch_normalization.ts";
-import type { KerasConfig } from "../layer/config.ts";
-import type { Tensor } from "../tensor.ts";
-import type { FileVariable, NamedGroup } from "./contents/contents.ts";
-import { loadKeras } from "./load.ts";
-import { matchNamed } from "./match_named.ts";
-import { configLayers } from "./model_config.ts";
+import { OptionError } from "../../errors.ts";
+import type { BatchNormalization } from "../../layer/batch_normalization.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import type { Tensor } from "../../tensor.ts";
+import type { FileVariable, NamedGroup } from "../contents/contents.ts";
+import { loadKeras } from "../load.ts";
+import { configLayers } from "../model/config.ts";
+import { matchNamed } from "./named.ts";
 import { openAxes } from "./recognize.ts";
 
 type Weights = Readonly<Record<string, readonly number[]>>;
 
-const FOLDER = new URL("../../testdata/keras_names/", import.meta.url);
+const FOLDER = new URL("../../../testdata/keras_names/", import.meta.url);
 
 const EXPECTED: Readonly<Record<string, Readonly<Record<string, Weights>>>> =
   JSON.parse(await Deno.readTextFile(new URL("expected.json", FOLDER)));

@@ -1,12 +1,12 @@
 import { assertEquals } from "@std/assert";
-import type { KerasConfig } from "../layer/config.ts";
+import type { KerasConfig } from "../../layer/config.ts";
 import {
   callsBefore,
   type LayerCall,
   layerCalls,
   onlyCallBefore,
   usersOf,
-} from "./pair_graph.ts";
+} from "./layer_calls.ts";
 
 function layer(
   className: string,

@@ -5,11 +5,11 @@
  * @module
  */
 
-import { OptionError } from "../errors.ts";
-import type { KerasConfig } from "../layer/config.ts";
-import { isObject } from "../layer/keras_object.ts";
-import { didYouMean } from "../near_matches.ts";
-import type { Found } from "./contents/found.ts";
+import { OptionError } from "../../errors.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import { isObject } from "../../layer/keras_object.ts";
+import { didYouMean } from "../../near_matches.ts";
+import type { Found } from "../contents/found.ts";
 import type { LoadKerasOptions } from "./types.ts";
 
 /** A layer with its key. */

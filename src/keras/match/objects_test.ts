@@ -1,15 +1,15 @@
 // Which group of a tree belongs to which layer of a configuration.
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { FormatError } from "../errors.ts";
-import { loadKeras } from "./load.ts";
+import { FormatError } from "../../errors.ts";
+import { loadKeras } from "../load.ts";
 import {
   buildHdf5,
   type BuiltDataset,
   type BuiltGroup,
   vector,
-} from "./testing/hdf5_builder.ts";
-import { serialized } from "./testing/legacy_model.ts";
+} from "../testing/hdf5_builder.ts";
+import { serialized } from "../testing/legacy_model.ts";
 
 /** A layer whose moving mean tells which one it is. */
 function norm(mark: number, name?: string): BuiltGroup {

@@ -5,16 +5,17 @@
  * @module
  */
 
-import type { KerasConfig } from "../layer/config.ts";
-import type { Contents, FileVariable } from "./contents/contents.ts";
-import { type KerasSource, openSource } from "./files/source.ts";
-import { openContents } from "./formats/detect.ts";
-import { findLayers, readModel } from "./load.ts";
-import { checkLoadOptions } from "./load_options.ts";
-import { givenConfig } from "./model_config.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import type { Contents, FileVariable } from "../contents/contents.ts";
+import { type KerasSource, openSource } from "../files/source.ts";
+import { openContents } from "../formats/detect.ts";
+import { scopeOfPath, scopesOf } from "../match/weight_scopes.ts";
+import { givenConfig } from "../model/config.ts";
+import { findLayers } from "./find_layers.ts";
+import { checkLoadOptions } from "./options.ts";
+import { readModel } from "./read_model.ts";
 import type { Keyed } from "./selection.ts";
 import type { KerasModel, LoadKerasOptions } from "./types.ts";
-import { scopeOfPath, scopesOf } from "./weight_scopes.ts";
 
 /** A Keras file, open. */
 export interface OpenedKeras {

@@ -5,9 +5,9 @@
  * @module
  */
 
-import type { FileVariable } from "./contents/contents.ts";
-import { renamed, scopeOf } from "./contents/flat_names.ts";
-import type { ConfigLayer } from "./model_config.ts";
+import type { FileVariable } from "../contents/contents.ts";
+import { renamed, scopeOf } from "../contents/flat_names.ts";
+import type { ConfigLayer } from "../model/config.ts";
 
 /** Behind a name that was there already, as in a key of `loadKeras`. */
 const COUNTER = /#\d+$/;

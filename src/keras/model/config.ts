@@ -5,10 +5,10 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import { CLASS_NAMES, type KerasConfig } from "../layer/config.ts";
-import { isObject } from "../layer/keras_object.ts";
-import { parseJsonObject } from "./files/json.ts";
+import { FormatError } from "../../errors.ts";
+import { CLASS_NAMES, type KerasConfig } from "../../layer/config.ts";
+import { isObject } from "../../layer/keras_object.ts";
+import { parseJsonObject } from "../files/json.ts";
 
 /** One layer in a model's configuration. */
 export interface ConfigLayer {

@@ -4,13 +4,13 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import type { WeightName } from "../layer/weights.ts";
-import { didYouMean } from "../near_matches.ts";
-import type { Tensor } from "../tensor.ts";
-import type { FileVariable } from "./contents/contents.ts";
-import type { Found } from "./contents/found.ts";
-import { rawType } from "./files/raw_tensor.ts";
+import { FormatError } from "../../errors.ts";
+import type { WeightName } from "../../layer/weights.ts";
+import { didYouMean } from "../../near_matches.ts";
+import type { Tensor } from "../../tensor.ts";
+import type { FileVariable } from "../contents/contents.ts";
+import type { Found } from "../contents/found.ts";
+import { rawType } from "../files/raw_tensor.ts";
 
 /** Names in the file, for the messages of what is missing; gathered when needed. */
 export type KnownNames = () => Iterable<string>;

@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
-import type { KerasConfig } from "../layer/config.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import { loadKeras } from "../load.ts";
+import { fixtureBytes, recordedCases } from "../testing/fixtures.ts";
 import { inferRanks } from "./infer_rank.ts";
-import { loadKeras } from "./load.ts";
-import { fixtureBytes, recordedCases } from "./testing/fixtures.ts";
 
 Deno.test("a rank that is inferred is the one that Keras recorded", async () => {
   let inferred = 0;

@@ -5,13 +5,13 @@
  * @module
  */
 
-import type { FileVariable, NamedGroup } from "./contents/contents.ts";
-import { type Found, NOTHING_FOUND } from "./contents/found.ts";
+import type { FileVariable, NamedGroup } from "../contents/contents.ts";
+import { type Found, NOTHING_FOUND } from "../contents/found.ts";
 import {
   type ConfigLayer,
   isBatchNormalization,
   resemblesBatchNormalization,
-} from "./model_config.ts";
+} from "../model/config.ts";
 import { openAxes } from "./recognize.ts";
 import {
   canHaveScope,

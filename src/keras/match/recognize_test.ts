@@ -1,22 +1,22 @@
 // What is taken for a BatchNormalization, and what is not.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { OptionError, UnsupportedError } from "../errors.ts";
-import { loadKeras } from "./load.ts";
-import { fixtureUrl } from "./testing/fixtures.ts";
+import { OptionError, UnsupportedError } from "../../errors.ts";
+import { loadKeras } from "../load.ts";
+import type { KerasModel } from "../load/types.ts";
+import { fixtureUrl } from "../testing/fixtures.ts";
 import {
   buildHdf5,
   type BuiltDataset,
   type BuiltGroup,
   vector,
-} from "./testing/hdf5_builder.ts";
+} from "../testing/hdf5_builder.ts";
 import {
   FOUR,
   layerGroup,
   serialized,
   wholeModel,
-} from "./testing/legacy_model.ts";
-import type { KerasModel } from "./types.ts";
+} from "../testing/legacy_model.ts";
 
 /** An object's group of numbered variables. */
 function variables(...datasets: BuiltDataset[]): BuiltGroup {

@@ -5,25 +5,25 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import { weightNames } from "../layer/weights.ts";
+import { FormatError } from "../../errors.ts";
+import { weightNames } from "../../layer/weights.ts";
 import type {
   FileVariable,
   FlatVariables,
   NamedGroup,
-} from "./contents/contents.ts";
+} from "../contents/contents.ts";
 import {
   canonicalName,
   fromTorch,
   renamed,
   scopeOf,
-} from "./contents/flat_names.ts";
-import { type Found, NOTHING_FOUND } from "./contents/found.ts";
+} from "../contents/flat_names.ts";
+import { type Found, NOTHING_FOUND } from "../contents/found.ts";
+import type { ConfigLayer } from "../model/config.ts";
+import { layersInOrder } from "../model/weight_counts.ts";
 import { ownerOf, withPaths } from "./flat_paths.ts";
-import { matchNamed } from "./match_named.ts";
-import type { ConfigLayer } from "./model_config.ts";
+import { matchNamed } from "./named.ts";
 import { flagsOfCount, isWithoutNegativeVariance } from "./recognize.ts";
-import { layersInOrder } from "./weight_counts.ts";
 
 /** The most variables that a BatchNormalization has. */
 const MOST = 7;
