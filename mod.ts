@@ -82,12 +82,12 @@ export {
   type UpdatedFromKeras,
   updateFromKeras,
 } from "./src/keras/update_onnx.ts";
-export type { PairEvidence } from "./src/keras/pair_layers_with_sites.ts";
-export type { PairForm } from "./src/keras/pair_sites.ts";
-export type { PairOptions } from "./src/keras/pair_options.ts";
+export type { PairEvidence } from "./src/keras/update_onnx/pair_layers.ts";
+export type { PairForm } from "./src/keras/update_onnx/sites.ts";
+export type { PairOptions } from "./src/keras/update_onnx/options.ts";
 export { writeTfjs } from "./src/keras/write_tfjs.ts";
 export type { InputShape } from "./src/keras/model/least_shape.ts";
-export type { WriteModelOptions } from "./src/keras/write_model.ts";
+export type { WriteModelOptions } from "./src/keras/write/model.ts";
 export {
   type ReplaceSource,
   replaceWeights,

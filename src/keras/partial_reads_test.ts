@@ -25,7 +25,7 @@ import {
   serialized,
   wholeModel,
 } from "./testing/legacy_model.ts";
-import { encodeSafetensors } from "./write_safetensors.ts";
+import { encodeSafetensors } from "./write/safetensors.ts";
 
 /** The elements of the other layers' weights, of which there are two: 2 MiB each. */
 const LARGE = 2 ** 19;

@@ -11,7 +11,7 @@ import { parseNpy, tensorOfStored } from "./numpy/npy.ts";
 import { encodeNpy } from "./numpy/npy_write.ts";
 import { arraysBytes, arraysUrl, expectedArrays } from "./testing/arrays.ts";
 import { writeKeras, type WriteKerasFormat } from "./write.ts";
-import { encodeSafetensors } from "./write_safetensors.ts";
+import { encodeSafetensors } from "./write/safetensors.ts";
 
 const FORMATS: readonly WriteKerasFormat[] = ["npz", "safetensors", "json"];
 const TYPES: readonly ElementType[] = [

@@ -78,7 +78,7 @@ export class Probe {
 
   /**
    * The value of a JSON file, which is parsed once; NaN is what `NAN_TEXT` in
-   * `json.ts` is.
+   * `files/json.ts` is.
    *
    * @throws {FormatError} If it is no JSON, or larger or deeper than any.
    */

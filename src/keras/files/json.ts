@@ -35,7 +35,7 @@ function parse(text: string, nan: string): unknown {
 /** What stands for NaN among numbers: a text that no file of numbers has. */
 export const NAN_TEXT = "\u0000NaN";
 
-/** Beyond the 64 levels of layers in model_config.ts, which take three or four each. */
+/** Beyond the 64 levels of layers in model/config.ts, which take three or four each. */
 const MAX_DEPTH = 400;
 
 /** Refuses what could harm those who use the value. Not recursive: it may be deep. */

@@ -132,7 +132,7 @@ Deno.test("chunks of a large dataset are waited for in few turns", async () => {
 Deno.test("a damaged global heap is refused wherever the file is", async () => {
   const bytes = fixtureBytes("tfk_rank3.h5");
   const at = new TextDecoder("latin1").decode(bytes).indexOf("GCOL");
-  // The size of the first object; see hdf5_heap.ts.
+  // The size of the first object; see heap.ts.
   bytes[at + 24]! += 48;
   const message = `the global heap at byte ${at} is damaged`;
   await assertRejects(() => loadKeras(bytes), FormatError, message);

@@ -58,7 +58,7 @@ const FUNCTIONAL = "_functional";
 const KERAS_3 = /* @__PURE__ */ KERAS_3_LISTS.concat(FUNCTIONAL);
 /** A layer of a Keras 2 model. */
 const PLACE = /^layer-(\d+)$/;
-/** The key of the list that `match_objects.ts` looks for. */
+/** The key of the list that `match/objects.ts` looks for. */
 const LAYERS = "layers";
 
 /** An object's place in the tree. */

@@ -109,7 +109,7 @@ const ROUNDOFF = 2 ** -24;
 
 /**
  * How far two correct inferences can be apart, in units of
- * u * (|x * a| + |mean * a| + |beta| + |y|): `fixtures_test.ts` has 14 without
+ * u * (|x * a| + |mean * a| + |beta| + |y|): `../fixtures_test.ts` has 14 without
  * the last term, for Keras; TF.js rounds once, from float64 (its CPU kernel),
  * so that the same bound holds.
  */

@@ -3,22 +3,22 @@
 // and .mjs; here, what is written and what is refused.
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { OptionError, ShapeError, UnsupportedError } from "../errors.ts";
-import { BatchNormalization } from "../layer/batch_normalization.ts";
-import type { BatchNormalizationOptions } from "../layer/options.ts";
-import { weightNames } from "../layer/weights.ts";
-import { tensor } from "../tensor.ts";
-import { loadKeras } from "./load.ts";
+import { OptionError, ShapeError, UnsupportedError } from "../../errors.ts";
+import { BatchNormalization } from "../../layer/batch_normalization.ts";
+import type { BatchNormalizationOptions } from "../../layer/options.ts";
+import { weightNames } from "../../layer/weights.ts";
+import { tensor } from "../../tensor.ts";
+import { loadKeras } from "../load.ts";
 import {
   fixtureBytes,
   recordedCases,
   recordedTensor,
-} from "./testing/fixtures.ts";
+} from "../testing/fixtures.ts";
+import { writeTfjs } from "../write_tfjs.ts";
+import { openZip } from "../zip/zip.ts";
+import { writeKerasArchive } from "./keras_archive.ts";
+import { writeWeightsH5 } from "./weights_h5.ts";
 import { writableLayers } from "./writable.ts";
-import { writeKerasArchive } from "./write_keras_archive.ts";
-import { writeTfjs } from "./write_tfjs.ts";
-import { writeWeightsH5 } from "./write_weights_h5.ts";
-import { openZip } from "./zip/zip.ts";
 
 /** A layer with variables of 1, 2, 3 and so on, of some shape. */
 function layerOf(

@@ -4,13 +4,13 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import type { FoldedForm, FoldedOperator } from "../onnx/folded_form.ts";
-import { countOf, longExtents } from "../onnx/linear_form_input.ts";
-import { widen } from "../tensor.ts";
-import type { FileVariable } from "./contents/contents.ts";
-import { rawType } from "./files/raw_tensor.ts";
-import type { LayerCall } from "./model/layer_calls.ts";
+import { FormatError } from "../../errors.ts";
+import type { FoldedForm, FoldedOperator } from "../../onnx/folded_form.ts";
+import { countOf, longExtents } from "../../onnx/linear_form_input.ts";
+import { widen } from "../../tensor.ts";
+import type { FileVariable } from "../contents/contents.ts";
+import { rawType } from "../files/raw_tensor.ts";
+import type { LayerCall } from "../model/layer_calls.ts";
 
 /** What Keras' classes with a kernel are: their operator, and how the kernel's axes stand. */
 type KernelKind = "conv" | "depthwise" | "transpose" | "dense";

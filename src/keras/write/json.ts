@@ -5,7 +5,7 @@
  * @module
  */
 
-import { elementCount, type Tensor, widen } from "../tensor.ts";
+import { elementCount, type Tensor, widen } from "../../tensor.ts";
 import type { WritableLayer } from "./writable.ts";
 
 /** A number as Python's json writes it. */

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { encodeNpy } from "./numpy/npy_write.ts";
+import { encodeNpy } from "../numpy/npy_write.ts";
+import { writeZip } from "../zip/zip.ts";
 import type { WritableLayer } from "./writable.ts";
-import { writeZip } from "./zip/zip.ts";
 
 /** The bytes of an archive with all variables; `np.load` reads it. */
 export async function writeNpz(

@@ -4,12 +4,12 @@
  * @module
  */
 
-import { OptionError } from "../errors.ts";
-import { checkKnown } from "../known_options.ts";
-import { isObject } from "../layer/keras_object.ts";
-import type { ExternalDataSource } from "../onnx/external_data.ts";
-import type { KerasSource } from "./files/source.ts";
-import type { LoadKerasOptions } from "./load/types.ts";
+import { OptionError } from "../../errors.ts";
+import { checkKnown } from "../../known_options.ts";
+import { isObject } from "../../layer/keras_object.ts";
+import type { ExternalDataSource } from "../../onnx/external_data.ts";
+import type { KerasSource } from "../files/source.ts";
+import type { LoadKerasOptions } from "../load/types.ts";
 
 /** How {@linkcode pairKeras} and {@linkcode updateFromKeras} find layers in a graph. */
 export interface PairOptions {

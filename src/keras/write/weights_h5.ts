@@ -4,14 +4,14 @@
  * @module
  */
 
-import type { Tensor } from "../tensor.ts";
-import { buildHdf5, type NewGroup } from "./hdf5/write.ts";
-import type { WritableLayer } from "./writable.ts";
+import type { Tensor } from "../../tensor.ts";
+import { buildHdf5, type NewGroup } from "../hdf5/write.ts";
 import {
   type ModelLayer,
   modelLayers,
   type WriteModelOptions,
-} from "./write_model.ts";
+} from "./model.ts";
+import type { WritableLayer } from "./writable.ts";
 
 /** What an object's group is called in files of this layout. */
 const VARIABLES = "vars";

@@ -11,8 +11,8 @@
  * @module
  */
 
-import type { NormLayer } from "./pair_layers.ts";
-import type { Site } from "./pair_sites.ts";
+import type { NormLayer } from "./layers.ts";
+import type { Site } from "./sites.ts";
 
 /** How a part of a name in the graph is that of a layer. */
 type Spelling = "same" | "counted" | "any";

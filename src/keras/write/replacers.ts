@@ -4,21 +4,21 @@
  * @module
  */
 
-import { FormatError, OptionError, UnsupportedError } from "../errors.ts";
-import { isObject } from "../layer/keras_object.ts";
-import { elementCount, type Tensor } from "../tensor.ts";
-import type { KerasFormat } from "./contents/keras_format.ts";
-import { type JsonObject, parseJsonObject } from "./files/json.ts";
-import { littleEndianBytes, rawType, swapBytes } from "./files/raw_tensor.ts";
-import { BytesFile, relativeParts } from "./files/source_file.ts";
-import { isShardIndex, splitLocation } from "./formats/sharded_weights.ts";
-import { updateHdf5 } from "./hdf5/write.ts";
-import { parseNpyHeader } from "./numpy/npy.ts";
-import { type Quantization, readManifest } from "./tfjs/manifest.ts";
-import { isTfjs } from "./tfjs/model.ts";
-import { encodeWeight } from "./tfjs/values.ts";
-import { replaceMembers } from "./zip/replace.ts";
-import { openZip } from "./zip/zip.ts";
+import { FormatError, OptionError, UnsupportedError } from "../../errors.ts";
+import { isObject } from "../../layer/keras_object.ts";
+import { elementCount, type Tensor } from "../../tensor.ts";
+import type { KerasFormat } from "../contents/keras_format.ts";
+import { type JsonObject, parseJsonObject } from "../files/json.ts";
+import { littleEndianBytes, rawType, swapBytes } from "../files/raw_tensor.ts";
+import { BytesFile, relativeParts } from "../files/source_file.ts";
+import { isShardIndex, splitLocation } from "../formats/sharded_weights.ts";
+import { updateHdf5 } from "../hdf5/write.ts";
+import { parseNpyHeader } from "../numpy/npy.ts";
+import { type Quantization, readManifest } from "../tfjs/manifest.ts";
+import { isTfjs } from "../tfjs/model.ts";
+import { encodeWeight } from "../tfjs/values.ts";
+import { replaceMembers } from "../zip/replace.ts";
+import { openZip } from "../zip/zip.ts";
 
 /** A variable's new value. */
 export interface NewVariable {

@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { NormLayer, NormLayers } from "./pair_layers.ts";
-import { pairByOrder } from "./pair_search.ts";
-import type { Reach, Site } from "./pair_sites.ts";
+import type { NormLayer, NormLayers } from "./layers.ts";
+import { pairByOrder } from "./pair_by_order.ts";
+import type { Reach, Site } from "./sites.ts";
 
 /** Layers and sites of a graph: its edges, and where each layer is. */
 interface Example {

@@ -9,12 +9,12 @@
  * @module
  */
 
-import { OptionError, ShapeError, UnsupportedError } from "../errors.ts";
-import { BatchNormalization } from "../layer/batch_normalization.ts";
-import type { KerasConfig } from "../layer/config.ts";
-import type { JsonValue, Serializable } from "../layer/keras_object.ts";
-import { sameDims } from "../tensor.ts";
-import { type InputShape, leastShape } from "./model/least_shape.ts";
+import { OptionError, ShapeError, UnsupportedError } from "../../errors.ts";
+import { BatchNormalization } from "../../layer/batch_normalization.ts";
+import type { KerasConfig } from "../../layer/config.ts";
+import type { JsonValue, Serializable } from "../../layer/keras_object.ts";
+import { sameDims } from "../../tensor.ts";
+import { type InputShape, leastShape } from "../model/least_shape.ts";
 import type { WritableLayer } from "./writable.ts";
 
 /** One layer of the model. */

@@ -4,21 +4,21 @@
  * @module
  */
 
-import type { ExternalData } from "../onnx/external_data.ts";
-import { type FoldedForm, outputChannel } from "../onnx/folded_form.ts";
-import type { FoundNode } from "../onnx/find.ts";
-import type { LinearForm } from "../onnx/linear_form.ts";
-import { readFloatInput } from "../onnx/linear_form_input.ts";
-import { type ElementType, type Tensor, widen } from "../tensor.ts";
-import { fitsKernel, readKernel } from "./pair_kernels.ts";
+import type { ExternalData } from "../../onnx/external_data.ts";
+import type { FoundNode } from "../../onnx/find.ts";
+import { type FoldedForm, outputChannel } from "../../onnx/folded_form.ts";
+import type { LinearForm } from "../../onnx/linear_form.ts";
+import { readFloatInput } from "../../onnx/linear_form_input.ts";
+import { type ElementType, type Tensor, widen } from "../../tensor.ts";
+import { fitsKernel, readKernel } from "./kernels.ts";
 import {
   type Affine,
   affineOf,
   type ChannelOrder,
   channelOrders,
   type NormLayer,
-} from "./pair_layers.ts";
-import { type Site, unwritableReason } from "./pair_sites.ts";
+} from "./layers.ts";
+import { type Site, unwritableReason } from "./sites.ts";
 
 /**
  * Half the distance of neighbouring numbers, relative to them. Of float64

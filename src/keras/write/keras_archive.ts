@@ -4,15 +4,15 @@
  * @module
  */
 
-import type { WritableLayer } from "./writable.ts";
+import { writeZip } from "../zip/zip.ts";
 import {
   modelConfig,
   modelLayers,
   releaseOf,
   type WriteModelOptions,
-} from "./write_model.ts";
-import { modelWeights } from "./write_weights_h5.ts";
-import { writeZip } from "./zip/zip.ts";
+} from "./model.ts";
+import { modelWeights } from "./weights_h5.ts";
+import type { WritableLayer } from "./writable.ts";
 
 /** The releases that the files were checked with. */
 const VERSIONS = { "2": "2.21.0", "3": "3.15.1" } as const;

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { NormLayer, NormLayers } from "./pair_layers.ts";
-import type { Reach, Site } from "./pair_sites.ts";
+import type { NormLayer, NormLayers } from "./layers.ts";
+import type { Reach, Site } from "./sites.ts";
 
 /** Backtracking gives up here: so many ways are no clear one. */
 const MAX_STEPS = 20_000;

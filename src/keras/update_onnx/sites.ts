@@ -4,20 +4,20 @@
  * @module
  */
 
-import type { FoundNode } from "../onnx/find.ts";
-import { ROLES } from "../onnx/find.ts";
+import type { FoundNode } from "../../onnx/find.ts";
+import { ROLES } from "../../onnx/find.ts";
 import {
   findFoldedForms,
   type FoldedForm,
   nodeBefore,
   nodesBehind,
-} from "../onnx/folded_form.ts";
-import { findLinearForms, type LinearForm } from "../onnx/linear_form.ts";
-import { longExtents } from "../onnx/linear_form_input.ts";
-import type { OpenModel } from "../onnx/open.ts";
-import { nodeName, type Scope, valueOf } from "../onnx/scopes.ts";
-import type { NodeView } from "../onnx/view.ts";
-import { widen } from "../tensor.ts";
+} from "../../onnx/folded_form.ts";
+import { findLinearForms, type LinearForm } from "../../onnx/linear_form.ts";
+import { longExtents } from "../../onnx/linear_form_input.ts";
+import type { OpenModel } from "../../onnx/open.ts";
+import { nodeName, type Scope, valueOf } from "../../onnx/scopes.ts";
+import type { NodeView } from "../../onnx/view.ts";
+import { widen } from "../../tensor.ts";
 
 /** What a layer can be in a graph. */
 export type PairForm =

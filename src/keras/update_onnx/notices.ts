@@ -5,21 +5,21 @@
  * @module
  */
 
-import type { ExternalData } from "../onnx/external_data.ts";
-import { countOf, readFloatInput } from "../onnx/linear_form_input.ts";
-import { castTensor, type Tensor, widen } from "../tensor.ts";
-import type { FileVariable } from "./contents/contents.ts";
-import { rawType } from "./files/raw_tensor.ts";
-import type { OpenedKeras } from "./load/opened_keras.ts";
-import { layerCalls } from "./model/layer_calls.ts";
+import type { ExternalData } from "../../onnx/external_data.ts";
+import { countOf, readFloatInput } from "../../onnx/linear_form_input.ts";
+import { castTensor, type Tensor, widen } from "../../tensor.ts";
+import type { FileVariable } from "../contents/contents.ts";
+import { rawType } from "../files/raw_tensor.ts";
+import type { OpenedKeras } from "../load/opened_keras.ts";
+import { layerCalls } from "../model/layer_calls.ts";
 import {
   fitsKernel,
   type KernelLayer,
   kernelLayer,
   readKernel,
-} from "./pair_kernels.ts";
-import type { FoundPairs } from "./pair_layers_with_sites.ts";
-import type { FoldedSite } from "./pair_sites.ts";
+} from "./kernels.ts";
+import type { FoundPairs } from "./pair_layers.ts";
+import type { FoldedSite } from "./sites.ts";
 
 /**
  * Larger tensors are not compared: it takes several copies in float64, and a

@@ -5,10 +5,10 @@
  * @module
  */
 
-import type { BatchNormalization } from "../layer/batch_normalization.ts";
-import { inferenceStatistics } from "../layer/inference.ts";
-import { longExtents } from "../onnx/linear_form_input.ts";
-import type { OpenedKeras } from "./load/opened_keras.ts";
+import type { BatchNormalization } from "../../layer/batch_normalization.ts";
+import { inferenceStatistics } from "../../layer/inference.ts";
+import { longExtents } from "../../onnx/linear_form_input.ts";
+import type { OpenedKeras } from "../load/opened_keras.ts";
 import {
   callsBefore,
   isLinear,
@@ -16,12 +16,8 @@ import {
   layerCalls,
   onlyCallBefore,
   usersOf,
-} from "./model/layer_calls.ts";
-import {
-  kernelChannels,
-  type KernelLayer,
-  kernelLayer,
-} from "./pair_kernels.ts";
+} from "../model/layer_calls.ts";
+import { kernelChannels, type KernelLayer, kernelLayer } from "./kernels.ts";
 
 /** A BatchNormalization layer in one place of its model. */
 export interface NormLayer {

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { joinBytes } from "../bytes.ts";
-import type { ElementType, Tensor } from "../tensor.ts";
-import { littleEndianBytes } from "./files/raw_tensor.ts";
-import { CONFIG_KEY, VERSION_KEY } from "./formats/safetensors_format.ts";
+import { joinBytes } from "../../bytes.ts";
+import type { ElementType, Tensor } from "../../tensor.ts";
+import { littleEndianBytes } from "../files/raw_tensor.ts";
+import { CONFIG_KEY, VERSION_KEY } from "../formats/safetensors_format.ts";
 import type { WritableLayer } from "./writable.ts";
 
 const DTYPES: Readonly<Record<ElementType, string>> = {

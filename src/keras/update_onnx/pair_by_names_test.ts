@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
-import type { NormLayer } from "./pair_layers.ts";
-import { pairByNames } from "./pair_names.ts";
-import type { Site } from "./pair_sites.ts";
+import type { NormLayer } from "./layers.ts";
+import { pairByNames } from "./pair_by_names.ts";
+import type { Site } from "./sites.ts";
 
 /** Pairs layers with nodes; all fit each other. */
 function pair(

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { OptionError } from "../errors.ts";
-import { BatchNormalization } from "../layer/batch_normalization.ts";
-import { type WeightName, weightNames } from "../layer/weights.ts";
-import type { Tensor } from "../tensor.ts";
+import { OptionError } from "../../errors.ts";
+import { BatchNormalization } from "../../layer/batch_normalization.ts";
+import { type WeightName, weightNames } from "../../layer/weights.ts";
+import type { Tensor } from "../../tensor.ts";
 
 /** A layer that can be written. */
 export interface WritableLayer {

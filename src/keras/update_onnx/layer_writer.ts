@@ -4,26 +4,29 @@
  * @module
  */
 
-import { UnsupportedError } from "../errors.ts";
-import { writeNumber } from "../onnx/attributes.ts";
-import type { Constant } from "../onnx/constants.ts";
-import type { Edits } from "../onnx/edit.ts";
-import { type FoundNode, ROLES } from "../onnx/find.ts";
-import { type FoldedForm, insertBias } from "../onnx/folded_form.ts";
-import { insertAdd, type LinearForm } from "../onnx/linear_form.ts";
-import { type FloatInput, readFloatInput } from "../onnx/linear_form_input.ts";
-import type { OpenModel } from "../onnx/open.ts";
-import { operatorParameters } from "../onnx/parameters.ts";
-import type { Scope, Value } from "../onnx/scopes.ts";
+import { UnsupportedError } from "../../errors.ts";
+import { writeNumber } from "../../onnx/attributes.ts";
+import type { Constant } from "../../onnx/constants.ts";
+import type { Edits } from "../../onnx/edit.ts";
+import { type FoundNode, ROLES } from "../../onnx/find.ts";
+import { type FoldedForm, insertBias } from "../../onnx/folded_form.ts";
+import { insertAdd, type LinearForm } from "../../onnx/linear_form.ts";
+import {
+  type FloatInput,
+  readFloatInput,
+} from "../../onnx/linear_form_input.ts";
+import type { OpenModel } from "../../onnx/open.ts";
+import { operatorParameters } from "../../onnx/parameters.ts";
+import type { Scope, Value } from "../../onnx/scopes.ts";
 import {
   type ConstantWrite,
   hasBits,
   writeConstants,
-} from "../onnx/write_constants.ts";
-import { type Tensor, tensorLike, widen } from "../tensor.ts";
-import { affineOf } from "./pair_layers.ts";
-import type { FoundPair } from "./pair_layers_with_sites.ts";
-import { foldedValues } from "./pair_values.ts";
+} from "../../onnx/write_constants.ts";
+import { type Tensor, tensorLike, widen } from "../../tensor.ts";
+import { affineOf } from "./layers.ts";
+import type { FoundPair } from "./pair_layers.ts";
+import { foldedValues } from "./values.ts";
 
 /** A write, and what is there now. */
 type Change = ConstantWrite & { readonly old: Tensor };

@@ -4,15 +4,15 @@
  * @module
  */
 
-import { FormatError, OptionError } from "../errors.ts";
-import { didYouMean } from "../near_matches.ts";
-import type { OpenModel } from "../onnx/open.ts";
-import type { NodeView } from "../onnx/view.ts";
-import { fitsKernel } from "./pair_kernels.ts";
-import type { ChannelOrder, NormLayer, NormLayers } from "./pair_layers.ts";
-import { pairByNames } from "./pair_names.ts";
-import type { PairMap } from "./pair_options.ts";
-import { areReversed, pairByOrder } from "./pair_search.ts";
+import { FormatError, OptionError } from "../../errors.ts";
+import { didYouMean } from "../../near_matches.ts";
+import type { OpenModel } from "../../onnx/open.ts";
+import type { NodeView } from "../../onnx/view.ts";
+import { fitsKernel } from "./kernels.ts";
+import type { ChannelOrder, NormLayer, NormLayers } from "./layers.ts";
+import type { PairMap } from "./options.ts";
+import { pairByNames } from "./pair_by_names.ts";
+import { areReversed, pairByOrder } from "./pair_by_order.ts";
 import {
   findSites,
   type FoldedSite,
@@ -20,8 +20,8 @@ import {
   namesOf,
   Reach,
   type Site,
-} from "./pair_sites.ts";
-import { heldWays, waysInto } from "./pair_values.ts";
+} from "./sites.ts";
+import { heldWays, waysInto } from "./values.ts";
 
 /**
  * How a layer was found: where the caller said; by the values that the old
