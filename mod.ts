@@ -71,7 +71,7 @@ export type { Penalty } from "./src/layer/penalties.ts";
 export { RandomGenerator } from "./src/layer/random.ts";
 export type { WeightName } from "./src/layer/weights.ts";
 export { loadKeras } from "./src/keras/load.ts";
-export type { KerasSource } from "./src/keras/source.ts";
+export type { KerasSource } from "./src/keras/files/source.ts";
 export { writeKeras } from "./src/keras/write.ts";
 export type { WriteKerasFormat, WriteKerasOptions } from "./src/keras/write.ts";
 export {
@@ -82,24 +82,24 @@ export {
   type UpdatedFromKeras,
   updateFromKeras,
 } from "./src/keras/update_onnx.ts";
-export type { PairEvidence } from "./src/keras/pair_layers_with_sites.ts";
-export type { PairForm } from "./src/keras/pair_sites.ts";
-export type { PairOptions } from "./src/keras/pair_options.ts";
+export type { PairEvidence } from "./src/keras/update_onnx/pair_layers.ts";
+export type { PairForm } from "./src/keras/update_onnx/sites.ts";
+export type { PairOptions } from "./src/keras/update_onnx/options.ts";
 export { writeTfjs } from "./src/keras/write_tfjs.ts";
-export type { InputShape } from "./src/keras/least_shape.ts";
-export type { WriteModelOptions } from "./src/keras/write_model.ts";
+export type { InputShape } from "./src/keras/model/least_shape.ts";
+export type { WriteModelOptions } from "./src/keras/write/model.ts";
 export {
   type ReplaceSource,
   replaceWeights,
   type ReplaceWeightsOptions,
 } from "./src/keras/replace_weights.ts";
+export type { KerasFormat } from "./src/keras/contents/keras_format.ts";
 export type {
-  KerasFormat,
   KerasLayer,
   KerasModel,
   KerasWeight,
   LoadKerasOptions,
-} from "./src/keras/types.ts";
+} from "./src/keras/load/types.ts";
 export { buildOnnx } from "./src/onnx/build.ts";
 export type {
   BuildOnnxOptions,

@@ -25,7 +25,7 @@ import {
   type GivenShapes,
   shapeError,
 } from "./shapes.ts";
-import type { InputShape } from "../keras/least_shape.ts";
+import type { InputShape } from "../keras/model/least_shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { SourceOptions } from "./source.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { InputShape } from "../keras/least_shape.ts";
-import type { KerasFormat } from "../keras/types.ts";
+import type { KerasFormat } from "../keras/contents/keras_format.ts";
+import type { InputShape } from "../keras/model/least_shape.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import {
   convertInto,

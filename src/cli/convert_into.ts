@@ -6,10 +6,10 @@
 
 import { extname } from "node:path";
 import { FormatError, ShapeError, UnsupportedError } from "../errors.ts";
-import { rawType } from "../keras/raw_tensor.ts";
+import { rawType } from "../keras/files/raw_tensor.ts";
+import type { KerasModel } from "../keras/load/types.ts";
 import { replaceWeights } from "../keras/replace_weights.ts";
-import { REPLACERS } from "../keras/replacers.ts";
-import type { KerasModel } from "../keras/types.ts";
+import { REPLACERS } from "../keras/write/replacers.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { type Arguments, UsageError } from "./command.ts";
 import { writeWhole } from "./files.ts";

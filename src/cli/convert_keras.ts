@@ -5,7 +5,7 @@
  */
 
 import { ShapeError } from "../errors.ts";
-import type { InputShape } from "../keras/least_shape.ts";
+import type { InputShape } from "../keras/model/least_shape.ts";
 import { writeKeras } from "../keras/write.ts";
 import { writeTfjs } from "../keras/write_tfjs.ts";
 import { UsageError } from "./command.ts";

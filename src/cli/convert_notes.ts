@@ -5,8 +5,8 @@
  * @module
  */
 
+import type { KerasFormat } from "../keras/contents/keras_format.ts";
 import { formatAxis } from "../layer/axis.ts";
-import type { KerasFormat } from "../keras/types.ts";
 import type { NamedLayer } from "./model.ts";
 import type { OutputFormat } from "./output_format.ts";
 import { formatSetting } from "./settings.ts";

@@ -8,7 +8,7 @@ import { widen } from "../tensor.ts";
 import { formatAxis } from "../layer/axis.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { type Arguments, type Command, EXIT } from "./command.ts";
-import type { KerasLayer, KerasModel } from "../keras/types.ts";
+import type { KerasLayer, KerasModel } from "../keras/load/types.ts";
 import { type NamedLayer, openModel } from "./model.ts";
 import { formatSetting } from "./settings.ts";
 import { formatShape } from "./shapes.ts";

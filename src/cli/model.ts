@@ -5,13 +5,13 @@
  */
 
 import { FormatError, OptionError } from "../errors.ts";
-import { type InputShape, leastShape } from "../keras/least_shape.ts";
 import { loadKeras } from "../keras/load.ts";
 import type {
   KerasLayer,
   KerasModel,
   LoadKerasOptions,
-} from "../keras/types.ts";
+} from "../keras/load/types.ts";
+import { type InputShape, leastShape } from "../keras/model/least_shape.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { UsageError } from "./command.ts";
 import type { SourceOptions } from "./source.ts";

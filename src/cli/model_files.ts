@@ -7,9 +7,9 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { FormatError } from "../errors.ts";
-import { parseJsonObject } from "../keras/json.ts";
-import { relativeParts } from "../keras/source_file.ts";
-import type { KerasFormat } from "../keras/types.ts";
+import type { KerasFormat } from "../keras/contents/keras_format.ts";
+import { parseJsonObject } from "../keras/files/json.ts";
+import { relativeParts } from "../keras/files/source_file.ts";
 import { isObject } from "../layer/keras_object.ts";
 
 /** A model's files. */

@@ -7,7 +7,7 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FormatError } from "../errors.ts";
-import { parseNpy, tensorOfStored } from "../keras/npy.ts";
+import { parseNpy, tensorOfStored } from "../keras/numpy/npy.ts";
 import type { OnnxInput } from "../onnx/onnx_model.ts";
 import { castTensor, isElementType, sameDims, type Tensor } from "../tensor.ts";
 import { UsageError } from "./command.ts";

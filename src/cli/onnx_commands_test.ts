@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { encodeNpy } from "../keras/npy_write.ts";
+import { encodeNpy } from "../keras/numpy/npy_write.ts";
 import { openOnnx } from "../onnx/onnx_model.ts";
 import { runReference } from "../onnx/reference.ts";
 import { recalibrate } from "../training/recalibrate.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type onnxProto from "onnx-proto";
-import { encodeNpy } from "../keras/npy_write.ts";
+import { encodeNpy } from "../keras/numpy/npy_write.ts";
 import { externalFiles } from "../onnx/external_files.ts";
 import { openOnnx } from "../onnx/onnx_model.ts";
 import { bnConstants, bnNode, makeModel } from "../onnx/testing/fold_models.ts";

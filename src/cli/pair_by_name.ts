@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { KerasLayer } from "../keras/types.ts";
+import type { KerasLayer } from "../keras/load/types.ts";
 import { sameDims } from "../tensor.ts";
 import { UsageError } from "./command.ts";
 

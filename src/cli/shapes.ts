@@ -5,7 +5,7 @@
  */
 
 import { ShapeError } from "../errors.ts";
-import { type InputShape, shapeOfRank } from "../keras/least_shape.ts";
+import { type InputShape, shapeOfRank } from "../keras/model/least_shape.ts";
 import { type Option, UsageError } from "./command.ts";
 import type { NamedLayer } from "./model.ts";
 

@@ -6,9 +6,9 @@
 
 import { readFile } from "node:fs/promises";
 import { FormatError } from "../errors.ts";
-import type { LoadKerasOptions } from "../keras/types.ts";
+import type { LoadKerasOptions } from "../keras/load/types.ts";
 import { isObject } from "../layer/keras_object.ts";
-import { parseJsonObject } from "../keras/json.ts";
+import { parseJsonObject } from "../keras/files/json.ts";
 import { type Arguments, type Option, UsageError } from "./command.ts";
 
 /** What `loadKeras` is told beside the source. */

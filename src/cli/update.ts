@@ -6,7 +6,6 @@
  */
 
 import { FormatError, OptionError } from "../errors.ts";
-import type { PairOptions } from "../keras/pair_options.ts";
 import {
   type KerasPair,
   type KerasPairing,
@@ -14,6 +13,7 @@ import {
   type UnpairedLayer,
   updateOpened,
 } from "../keras/update_onnx.ts";
+import type { PairOptions } from "../keras/update_onnx/options.ts";
 import { externalLocations } from "../onnx/open.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { isSameFile } from "./files.ts";

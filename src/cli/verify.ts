@@ -6,7 +6,7 @@
 
 import { ShapeError } from "../errors.ts";
 import { formatAxis } from "../layer/axis.ts";
-import type { KerasLayer, KerasModel } from "../keras/types.ts";
+import type { KerasLayer, KerasModel } from "../keras/load/types.ts";
 import type { KernelName } from "../kernels/types.ts";
 import { type Agreement, measureAgreement, ULP_LIMIT } from "./agreement.ts";
 import { type Arguments, type Command, EXIT } from "./command.ts";

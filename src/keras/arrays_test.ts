@@ -5,9 +5,9 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 import { loadKeras } from "./load.ts";
-import { encodeNpy } from "./npy_write.ts";
+import type { KerasModel, LoadKerasOptions } from "./load/types.ts";
+import { encodeNpy } from "./numpy/npy_write.ts";
 import { arraysBytes, arraysUrl, expectedArrays } from "./testing/arrays.ts";
-import type { KerasModel, LoadKerasOptions } from "./types.ts";
 
 const expected = expectedArrays();
 

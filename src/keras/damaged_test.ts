@@ -200,7 +200,7 @@ Deno.test("no file stays in h5wasm's memory", async () => {
 Deno.test("a damaged global heap is refused instead of looping for ever", async () => {
   const bytes = fixtureBytes("tfk_rank3.h5");
   const at = new TextDecoder("latin1").decode(bytes).indexOf("GCOL");
-  // The size of the first object; see hdf5_heap.ts.
+  // The size of the first object; see hdf5/heap.ts.
   bytes[at + 24]! += 48;
   await assertRefused(bytes, `the global heap at byte ${at} is damaged`);
 });

@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { KernelChoice } from "../kernels/dispatch.ts";
 import { loadKeras } from "./load.ts";
+import type { KerasModel, LoadKerasOptions } from "./load/types.ts";
 import {
   fixtureUrl,
   type RecordedCase,
@@ -14,7 +15,6 @@ import {
   checkOutput,
   checkWeights,
 } from "./testing/recorded_checks.ts";
-import type { KerasModel, LoadKerasOptions } from "./types.ts";
 
 /** The recorded layers that a file without a configuration calls otherwise. */
 const OTHER_KEYS: Readonly<Record<string, Readonly<Record<string, string>>>> = {

@@ -5,6 +5,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { strToU8, unzipSync, zipSync } from "fflate";
 import { FormatError, OptionError } from "../errors.ts";
 import { loadKeras } from "./load.ts";
+import type { KerasModel } from "./load/types.ts";
 import { fixtureBytes, fixtureUrl } from "./testing/fixtures.ts";
 import {
   buildHdf5,
@@ -19,7 +20,6 @@ import {
   serialized,
   wholeModel,
 } from "./testing/legacy_model.ts";
-import type { KerasModel } from "./types.ts";
 
 /** An object's group of numbered variables. */
 function variables(...datasets: BuiltDataset[]): BuiltGroup {

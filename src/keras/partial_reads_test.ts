@@ -5,11 +5,13 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { zipSync } from "fflate";
 import { FormatError } from "../errors.ts";
 import { type Tensor, tensor } from "../tensor.ts";
-import { openContents } from "./detect.ts";
-import { BLOCK_BYTES } from "./hdf5_bytes.ts";
-import { withKeras } from "./layer_variables_of.ts";
-import { loadKeras, readModel } from "./load.ts";
-import { PathFiles } from "./path_files.ts";
+import { PathFiles } from "./files/path_files.ts";
+import { openContents } from "./formats/detect.ts";
+import { BLOCK_BYTES } from "./hdf5/bytes.ts";
+import { loadKeras } from "./load.ts";
+import { withKeras } from "./load/opened_keras.ts";
+import { readModel } from "./load/read_model.ts";
+import type { KerasModel } from "./load/types.ts";
 import { bundle, WatchedFile } from "./testing/bundle_builder.ts";
 import {
   buildHdf5,
@@ -23,8 +25,7 @@ import {
   serialized,
   wholeModel,
 } from "./testing/legacy_model.ts";
-import type { KerasModel } from "./types.ts";
-import { encodeSafetensors } from "./write_safetensors.ts";
+import { encodeSafetensors } from "./write/safetensors.ts";
 
 /** The elements of the other layers' weights, of which there are two: 2 MiB each. */
 const LARGE = 2 ** 19;

@@ -10,12 +10,12 @@ import { checkKnown } from "../known_options.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import type { WeightName } from "../layer/weights.ts";
 import { castTensor, sameDims, type Tensor } from "../tensor.ts";
+import { rawType } from "./files/raw_tensor.ts";
 import { loadKeras } from "./load.ts";
-import { rawType } from "./raw_tensor.ts";
-import { REPLACERS } from "./replacers.ts";
-import type { NewVariable } from "./replacers.ts";
-import type { KerasLayer, KerasModel, LoadKerasOptions } from "./types.ts";
-import { type WritableLayer, writableLayers } from "./writable.ts";
+import type { KerasLayer, KerasModel, LoadKerasOptions } from "./load/types.ts";
+import { REPLACERS } from "./write/replacers.ts";
+import type { NewVariable } from "./write/replacers.ts";
+import { type WritableLayer, writableLayers } from "./write/writable.ts";
 
 /** What a file does not tell about the layers to be replaced, as for `loadKeras`. */
 export type ReplaceWeightsOptions = Pick<LoadKerasOptions, "config" | "layers">;

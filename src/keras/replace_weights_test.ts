@@ -11,10 +11,10 @@ import {
 import { BatchNormalization } from "../layer/batch_normalization.ts";
 import { castTensor, type Tensor, tensor, widen } from "../tensor.ts";
 import { loadKeras } from "./load.ts";
+import type { KerasModel, LoadKerasOptions } from "./load/types.ts";
 import { replaceWeights } from "./replace_weights.ts";
 import { fixtureBytes, recordedCases } from "./testing/fixtures.ts";
 import { filesIn, tfjsFiles } from "./testing/tfjs_fixtures.ts";
-import type { KerasModel, LoadKerasOptions } from "./types.ts";
 
 /** Values that every type has exactly, other ones for each variable: multiples of 1/8. */
 function changed(old: Tensor, variable: number): Tensor {
@@ -205,7 +205,7 @@ Deno.test("a deflated member is deflated again, and the rest of the archive move
   const { batchNormalizations } = await loadKeras(
     fixtureBytes("tfk_functional_rank4_archive.keras"),
   );
-  const { openZip } = await import("./zip.ts");
+  const { openZip } = await import("./zip/zip.ts");
   const archive = await openZip(
     fixtureBytes("tfk_functional_rank4_archive.keras"),
   );

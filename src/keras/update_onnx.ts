@@ -10,18 +10,18 @@ import { FormatError, OptionError } from "../errors.ts";
 import { Edits } from "../onnx/edit.ts";
 import { externalDataOf } from "../onnx/external_data.ts";
 import { type OpenModel, openModel } from "../onnx/open.ts";
-import { type OpenedKeras, withKeras } from "./layer_variables_of.ts";
-import { normLayers } from "./pair_layers.ts";
+import type { KerasSource } from "./files/source.ts";
+import { type OpenedKeras, withKeras } from "./load/opened_keras.ts";
+import { LayerWriter } from "./update_onnx/layer_writer.ts";
+import { normLayers } from "./update_onnx/layers.ts";
+import { noticesOf } from "./update_onnx/notices.ts";
+import { checkPairOptions, type PairOptions } from "./update_onnx/options.ts";
 import {
   type FoundPairs,
   type PairEvidence,
   pairLayers,
-} from "./pair_layers_with_sites.ts";
-import { checkPairOptions, type PairOptions } from "./pair_options.ts";
-import { nodeNames, type PairForm } from "./pair_sites.ts";
-import type { KerasSource } from "./source.ts";
-import { noticesOf } from "./update_onnx_notices.ts";
-import { LayerWriter } from "./update_onnx_values.ts";
+} from "./update_onnx/pair_layers.ts";
+import { nodeNames, type PairForm } from "./update_onnx/sites.ts";
 
 /** A Keras layer, and where it is in the ONNX model. */
 export interface KerasPair {

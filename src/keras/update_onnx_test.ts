@@ -11,8 +11,8 @@ import {
 import { FormatError, OptionError } from "../errors.ts";
 import { BatchNormalization } from "../layer/batch_normalization.ts";
 import { ROLES } from "../onnx/find.ts";
-import { openOnnx } from "../onnx/onnx_model.ts";
 import { readFloatInput } from "../onnx/linear_form_input.ts";
+import { openOnnx } from "../onnx/onnx_model.ts";
 import { openModel } from "../onnx/open.ts";
 import { runReference } from "../onnx/reference.ts";
 import {
@@ -23,11 +23,8 @@ import {
 import { tensorOf } from "../onnx/testing/models.ts";
 import { decode, onnx } from "../onnx/testing/onnx_proto.ts";
 import { type Tensor, widen } from "../tensor.ts";
-import { type OpenedKeras, withKeras } from "./layer_variables_of.ts";
 import { loadKeras } from "./load.ts";
-import { affineOf, normLayers } from "./pair_layers.ts";
-import { type FoundPair, pairLayers } from "./pair_layers_with_sites.ts";
-import { foldedValues } from "./pair_values.ts";
+import { type OpenedKeras, withKeras } from "./load/opened_keras.ts";
 import {
   anonymous,
   CONVERTED,
@@ -39,6 +36,9 @@ import {
   inputName,
 } from "./testing/converted.ts";
 import { pairKeras, updateFromKeras } from "./update_onnx.ts";
+import { affineOf, normLayers } from "./update_onnx/layers.ts";
+import { type FoundPair, pairLayers } from "./update_onnx/pair_layers.ts";
+import { foldedValues } from "./update_onnx/values.ts";
 import { writeKeras } from "./write.ts";
 
 const FORMS: Readonly<Record<string, string>> = {
@@ -55,10 +55,10 @@ function formOf({ name }: ConvertedCase, form: string): string {
     : FORMS[form] ?? form;
 }
 
-/** As pair_values.ts derives it, for arithmetic in float32. */
+/** As update_onnx/values.ts derives it, for arithmetic in float32. */
 const ROUNDINGS = 20 * 2 ** -24;
 
-/** What keras2onnx leaves of epsilon; see pair_values.ts. */
+/** What keras2onnx leaves of epsilon; see update_onnx/values.ts. */
 const LEFT_EPSILON = 1e-3;
 
 /** The stages after `old`. */

@@ -8,13 +8,13 @@ import { OptionError } from "../errors.ts";
 import { checkKnown } from "../known_options.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { isObject } from "../layer/keras_object.ts";
-import { type WritableLayer, writableLayers } from "./writable.ts";
-import { writeJson } from "./write_json.ts";
-import { writeKerasArchive } from "./write_keras_archive.ts";
-import { writeNpz } from "./write_npz.ts";
-import { writeSafetensors } from "./write_safetensors.ts";
-import type { WriteModelOptions } from "./write_model.ts";
-import { writeWeightsH5 } from "./write_weights_h5.ts";
+import { writeJson } from "./write/json.ts";
+import { writeKerasArchive } from "./write/keras_archive.ts";
+import type { WriteModelOptions } from "./write/model.ts";
+import { writeNpz } from "./write/npz.ts";
+import { writeSafetensors } from "./write/safetensors.ts";
+import { writeWeightsH5 } from "./write/weights_h5.ts";
+import { type WritableLayer, writableLayers } from "./write/writable.ts";
 
 /**
  * A format that {@linkcode writeKeras} writes:

@@ -4,14 +4,14 @@ import { unzipSync } from "fflate";
 import { OptionError, ShapeError } from "../errors.ts";
 import { BatchNormalization } from "../layer/batch_normalization.ts";
 import { type ElementType, type Tensor, tensor } from "../tensor.ts";
+import { BytesFile, readAll } from "./files/source_file.ts";
+import { readSafetensors } from "./formats/safetensors.ts";
 import { loadKeras } from "./load.ts";
-import { encodeNpy } from "./npy_write.ts";
-import { parseNpy, tensorOfStored } from "./npy.ts";
-import { BytesFile, readAll } from "./source_file.ts";
-import { readSafetensors } from "./safetensors.ts";
+import { parseNpy, tensorOfStored } from "./numpy/npy.ts";
+import { encodeNpy } from "./numpy/npy_write.ts";
 import { arraysBytes, arraysUrl, expectedArrays } from "./testing/arrays.ts";
 import { writeKeras, type WriteKerasFormat } from "./write.ts";
-import { encodeSafetensors } from "./write_safetensors.ts";
+import { encodeSafetensors } from "./write/safetensors.ts";
 
 const FORMATS: readonly WriteKerasFormat[] = ["npz", "safetensors", "json"];
 const TYPES: readonly ElementType[] = [

@@ -8,17 +8,17 @@ import { joinBytes } from "../bytes.ts";
 import { UnsupportedError } from "../errors.ts";
 import type { BatchNormalization } from "../layer/batch_normalization.ts";
 import { castTensor } from "../tensor.ts";
-import { littleEndianBytes } from "./raw_tensor.ts";
-import { tfjsObject } from "./tfjs_objects.ts";
-import { READ_TYPE } from "./tfjs_values.ts";
-import { type WritableLayer, writableLayers } from "./writable.ts";
+import { littleEndianBytes } from "./files/raw_tensor.ts";
+import { tfjsObject } from "./tfjs/objects.ts";
+import { READ_TYPE } from "./tfjs/values.ts";
 import {
   type Dialect,
   modelConfig,
   type ModelLayer,
   modelLayers,
   type WriteModelOptions,
-} from "./write_model.ts";
+} from "./write/model.ts";
+import { type WritableLayer, writableLayers } from "./write/writable.ts";
 
 /** The file that the manifest names. */
 const WEIGHTS_FILE = "weights.bin";

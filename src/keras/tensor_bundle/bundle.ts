@@ -14,8 +14,8 @@
 import { FormatError, UnsupportedError } from "../../errors.ts";
 import { readFields, WireType } from "../../onnx/wire_reader.ts";
 import { elementCount } from "../../tensor.ts";
-import { swapBytes } from "../raw_tensor.ts";
-import { readAll, type SourceFile } from "../source_file.ts";
+import { swapBytes } from "../files/raw_tensor.ts";
+import { readAll, type SourceFile } from "../files/source_file.ts";
 import { crc32c, maskedCrc } from "./crc32c.ts";
 import { Cursor } from "./cursor.ts";
 import { type DataType, dataTypeOf, STRING } from "./data_types.ts";

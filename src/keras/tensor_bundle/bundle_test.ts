@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { FormatError, UnsupportedError } from "../../errors.ts";
-import { BytesFile } from "../source_file.ts";
+import { BytesFile } from "../files/source_file.ts";
 import {
   bundle,
   bundleEntry,

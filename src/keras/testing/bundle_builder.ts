@@ -6,7 +6,7 @@
  */
 
 import { joinBytes } from "../../bytes.ts";
-import { BytesFile, type SourceFile } from "../source_file.ts";
+import { BytesFile, type SourceFile } from "../files/source_file.ts";
 import { crc32c, maskedCrc } from "../tensor_bundle/crc32c.ts";
 
 const MAGIC = [0x57, 0xfb, 0x80, 0x8b, 0x24, 0x75, 0x47, 0xdb];

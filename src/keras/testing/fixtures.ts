@@ -7,7 +7,7 @@
 
 import type { KerasConfig } from "../../layer/config.ts";
 import type { ElementType, Tensor } from "../../tensor.ts";
-import { fromLittleEndian, rawType } from "../raw_tensor.ts";
+import { fromLittleEndian, rawType } from "../files/raw_tensor.ts";
 
 /** A tensor as the cases hold it. */
 export interface RecordedTensor {

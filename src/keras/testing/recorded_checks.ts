@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { BatchNormalization } from "../../layer/batch_normalization.ts";
 import { type ElementType, type Tensor, toFloats } from "../../tensor.ts";
-import type { KerasLayer } from "../types.ts";
+import type { KerasLayer } from "../load/types.ts";
 import { type RecordedLayer, recordedTensor } from "./fixtures.ts";
 
 /** The largest relative error of one rounding. */
@@ -102,7 +102,7 @@ export function checkWeights(
   let weights = Object.values(recorded.weights).map(recordedTensor);
   if ("renorm_mean" in recorded.weights && weights.length === 6) {
     // TensorFlow 1.13 has other variables for renormalization, which are
-    // converted: see old_renorm_test.ts.
+    // converted: see load/old_renorm_test.ts.
     weights = weights.slice(0, 4);
   } else assertEquals(layer.weights.length, weights.length);
   weights.forEach((expected, i) => {

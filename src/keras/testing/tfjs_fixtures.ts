@@ -4,7 +4,7 @@
  * @module
  */
 
-import { BytesFile, type SourceFile } from "../source_file.ts";
+import { BytesFile, type SourceFile } from "../files/source_file.ts";
 import type { RecordedCase, RecordedTensor } from "./fixtures.ts";
 
 const TESTDATA = new URL("../../../testdata/", import.meta.url);
