@@ -4,6 +4,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { strToU8, unzipSync, zipSync } from "fflate";
 import { FormatError, OptionError } from "../errors.ts";
+import { startThreads } from "../kernels/threads/pool.ts";
 import { loadKeras } from "./load.ts";
 import type { KerasModel } from "./load/types.ts";
 import { fixtureBytes, fixtureUrl } from "./testing/fixtures.ts";
@@ -238,6 +239,18 @@ Deno.test("loadKeras() refuses invalid options before it reads", async () => {
       OptionError,
       message,
     );
+  }
+});
+
+Deno.test("loaded layers run on a pool of threads", async () => {
+  await using pool = await startThreads({ threads: 2, memoryBytes: 2 ** 20 });
+  const options = { kernels: pool };
+  const model = await loadKeras(
+    fixtureUrl("tfk_subclassed_weights.h5"),
+    options,
+  );
+  for (const layer of model.batchNormalizations.values()) {
+    assertEquals(layer.options.kernels, pool);
   }
 });
 

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { OptionError } from "../errors.ts";
+
 /**
  * Which Keras a layer follows, named by the first release of each behaviour.
  * The fused path is TensorFlow's operator: its moving variance is
@@ -28,6 +30,23 @@ export const KERAS_VERSIONS: readonly KerasVersion[] = [
   "2.12",
   "3",
 ];
+
+/**
+ * Checks what a caller names.
+ *
+ * @param version What came.
+ * @param action What cannot be done with another, as in "use".
+ *
+ * @throws {OptionError} If it is none of {@linkcode KERAS_VERSIONS}.
+ */
+export function checkKerasVersion(version: KerasVersion, action = "use"): void {
+  if (KERAS_VERSIONS.includes(version)) return;
+  throw new OptionError(
+    `Cannot ${action} kerasVersion "${version}": expected ${
+      KERAS_VERSIONS.map((known) => `"${known}"`).join(", ")
+    }`,
+  );
+}
 
 /**
  * The behaviour of a release, by the version string that files carry.

@@ -11,7 +11,7 @@ import { checkAxis, whyNotFused } from "./axis.ts";
 import { resolveConstraint } from "./constraints.ts";
 import { resolveDtype } from "./dtype_policy.ts";
 import { type Initializer, resolveInitializer } from "./initializers.ts";
-import { KERAS_VERSIONS } from "./keras_version.ts";
+import { checkKerasVersion } from "./keras_version.ts";
 import {
   checkBoolean,
   checkClipping,
@@ -130,13 +130,7 @@ export function resolveOptions(
     }
   }
   const kerasVersion = options.kerasVersion ?? "2.4";
-  if (!KERAS_VERSIONS.includes(kerasVersion)) {
-    throw new OptionError(
-      `Cannot use kerasVersion "${kerasVersion}": expected ${
-        KERAS_VERSIONS.map((version) => `"${version}"`).join(", ")
-      }`,
-    );
-  }
+  checkKerasVersion(kerasVersion);
   if (kerasVersion === "3") {
     const unknown = NOT_IN_KERAS_3.find((key) => options[key] != null);
     if (unknown !== undefined) {

@@ -9,7 +9,10 @@ import { OptionError, ShapeError } from "../errors.ts";
 import type { ConstraintBehaviour } from "../layer/constraints.ts";
 import { checkTensor } from "../layer/input_spec.ts";
 import type { JsonObject } from "../layer/keras_object.ts";
-import { KERAS_VERSIONS, type KerasVersion } from "../layer/keras_version.ts";
+import {
+  checkKerasVersion,
+  type KerasVersion,
+} from "../layer/keras_version.ts";
 import {
   castTensor,
   encodeInto,
@@ -80,13 +83,7 @@ export abstract class KerasOptimizer implements Optimizer {
    */
   constructor(owner: string, learningRate: number, options: OptimizerOptions) {
     const { kerasVersion = "2.4", name = null } = options;
-    if (!KERAS_VERSIONS.includes(kerasVersion)) {
-      throw new OptionError(
-        `Cannot make ${owner} with kerasVersion "${kerasVersion}": expected ${
-          KERAS_VERSIONS.map((version) => `"${version}"`).join(", ")
-        }`,
-      );
-    }
+    checkKerasVersion(kerasVersion, `make ${owner} with`);
     this.kerasVersion = kerasVersion;
     this.legacy = kerasVersion === "2.4" || kerasVersion === "2.6";
     this.#learningRate = Math.fround(

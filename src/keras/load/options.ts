@@ -6,8 +6,10 @@
 
 import { OptionError } from "../../errors.ts";
 import { KERNELS } from "../../kernels/dispatch.ts";
+import { checkKernelChoice } from "../../kernels/dispatcher.ts";
+import { checkKnown } from "../../known_options.ts";
 import { isObject } from "../../layer/keras_object.ts";
-import { KERAS_VERSIONS } from "../../layer/keras_version.ts";
+import { checkKerasVersion } from "../../layer/keras_version.ts";
 import type { LoadKerasOptions } from "./types.ts";
 
 // A Record, so that the compiler notices an option that is missing here.
@@ -20,19 +22,6 @@ const KNOWN: Readonly<Record<keyof LoadKerasOptions, true>> = {
   kernels: true,
 };
 
-function checkChoice(
-  option: string,
-  value: unknown,
-  choices: readonly string[],
-): void {
-  if (value === undefined || choices.includes(value as string)) return;
-  throw new OptionError(
-    `Cannot use ${option} "${value}": expected ${
-      choices.map((choice) => `"${choice}"`).join(", ")
-    }`,
-  );
-}
-
 function isNames(value: unknown): boolean {
   return Array.isArray(value) &&
     value.every((name) => typeof name === "string");
@@ -44,26 +33,10 @@ function isNames(value: unknown): boolean {
  * @throws {OptionError} If an option is unknown, or of a wrong type or value.
  */
 export function checkLoadOptions(options: LoadKerasOptions): void {
-  if (!isObject(options)) {
-    throw new OptionError(
-      "Cannot use the options of loadKeras: expected an object",
-    );
-  }
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(KNOWN, key)) {
-      throw new OptionError(
-        `Cannot use the option "${key}" of loadKeras: expected one of ${
-          Object.keys(KNOWN).join(", ")
-        }`,
-      );
-    }
-  }
+  checkKnown("loadKeras", options, KNOWN);
   const { config, layers, only, kerasVersion, kernels, signal } = options;
-  checkChoice("kerasVersion", kerasVersion, KERAS_VERSIONS);
-  checkChoice("kernels", kernels, [
-    "auto",
-    ...KERNELS.map(({ name }) => name),
-  ]);
+  if (kerasVersion !== undefined) checkKerasVersion(kerasVersion);
+  if (kernels !== undefined) checkKernelChoice(kernels, KERNELS);
   if (only !== undefined && !isNames(only)) {
     throw new OptionError(
       `Cannot use the option only: expected a list of names${
