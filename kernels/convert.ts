@@ -5,9 +5,10 @@
 // Eight elements at a time, as `affine_half.ts` explains.
 
 import {
-  decodeFinite,
   hiddenZero,
   isUnusual,
+  movedHigh,
+  movedLow,
   roundNumbers,
   roundUsual,
   signsOf,
@@ -34,7 +35,7 @@ const BLOCK: usize = 64;
 export function decode<T>(from: usize, to: usize, count: usize): void {
   const zero = hiddenZero(count);
   const none = i32x4.splat(zero);
-  const kept = i32x4.splat(zero | 0x8fffe000);
+  const kept = i16x8.splat(<i16> (zero | 0x8fff));
   const bias = i32x4.splat(zero | 0x77800000);
   const magnitude = i16x8.splat(<i16> (zero | 0x7fff));
   const start = from;
@@ -43,15 +44,13 @@ export function decode<T>(from: usize, to: usize, count: usize): void {
   let largest = none;
   for (; left >= WIDTH; left -= WIDTH) {
     const bits = v128.load(from);
-    const low = upperLow(none, bits);
-    const high = upperHigh(none, bits);
     if (isSigned<T>()) {
-      v128.store(to, low);
-      v128.store(to, high, 16);
+      v128.store(to, upperLow(none, bits));
+      v128.store(to, upperHigh(none, bits), 16);
     } else {
       largest = i16x8.max_s(largest, v128.and(bits, magnitude));
-      v128.store(to, decodeFinite(low, kept, bias));
-      v128.store(to, decodeFinite(high, kept, bias), 16);
+      v128.store(to, f32x4.mul(movedLow(bits, kept), bias));
+      v128.store(to, f32x4.mul(movedHigh(bits, kept), bias), 16);
     }
     from += WIDTH * sizeof<T>();
     to += WIDTH * sizeof<f32>();
@@ -88,8 +87,7 @@ export function encode<T>(from: usize, to: usize, count: usize): void {
   const zero = hiddenZero(count);
   const one = i32x4.splat(zero | 1);
   const half = i32x4.splat(zero | 0x7fff);
-  const two = i32x4.splat(zero | 2);
-  const rebias = i32x4.splat(zero | (0x1ffe - 0x70000000));
+  const rebias = i32x4.splat(zero | (0xfff - 0x38000000));
   const sign = i16x8.splat(<i16> (zero | 0x8000));
   const lowest = i16x8.splat(<i16> (zero | 0x8400));
   const last = i16x8.splat(<i16> (zero | 0xf7ff));
@@ -102,16 +100,18 @@ export function encode<T>(from: usize, to: usize, count: usize): void {
       const y0 = v128.load(from);
       const y1 = v128.load(from, 16);
       if (isSigned<T>()) {
-        special = v128.or(special, v128.or(f32x4.ne(y0, y0), f32x4.ne(y1, y1)));
+        // NaN from the first one on, see `anyNaN`.
+        special = f32x4.add(special, f32x4.add(y0, y1));
         v128.store(to, roundNumbers(y0, y1, one, half));
       } else {
-        const rounded = roundUsual(y0, y1, two, rebias);
+        const rounded = roundUsual(y0, y1, rebias);
         special = v128.or(special, isUnusual(rounded, lowest, last));
         v128.store(to, v128.or(rounded, signsOf(y0, y1, sign)));
       }
       from += WIDTH * sizeof<f32>();
       to += WIDTH * sizeof<T>();
     }
+    if (isSigned<T>()) special = f32x4.ne(special, special);
     if (!v128.any_true(special)) continue;
     from -= left * sizeof<f32>();
     to -= left * sizeof<T>();

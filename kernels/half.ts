@@ -73,7 +73,7 @@ export function encodeBfloat16(value: v128): v128 {
 }
 
 // The same on eight elements at a time, for what nearly all elements are. The
-// caller looks whether one of the eight is special, and then takes the forms
+// caller looks whether one of them is special, and then takes the forms
 // above. Constants come as arguments, from registers; see `hiddenZero`.
 
 /**
@@ -103,11 +103,41 @@ export function upperHigh(none: v128, bits: v128): v128 {
   return i16x8.shuffle(none, bits, 4, 12, 5, 13, 6, 14, 7, 15);
 }
 
-/** Decodes finite binary16 in the upper halves; see `decodeFloat16`. */
+/**
+ * Elements 0 to 3 of eight finite binary16, times 2^-112; see `decodeFloat16`.
+ * `kept` is 0x8fff: the sign, without the copies that the shift makes of it, and
+ * what ends up in the upper half.
+ */
 // @ts-ignore: decorator
 @inline
-export function decodeFinite(upper: v128, kept: v128, bias: v128): v128 {
-  return f32x4.mul(v128.and(i32x4.shr_s(upper, 3), kept), bias);
+export function movedLow(bits: v128, kept: v128): v128 {
+  return upperLow(
+    i16x8.shl(bits, 13),
+    v128.and(i16x8.shr_s(bits, 3), kept),
+  );
+}
+
+/** The same of elements 4 to 7. */
+// @ts-ignore: decorator
+@inline
+export function movedHigh(bits: v128, kept: v128): v128 {
+  return upperHigh(
+    i16x8.shl(bits, 13),
+    v128.and(i16x8.shr_s(bits, 3), kept),
+  );
+}
+
+/**
+ * Which of two times eight binary16 are infinite or NaN: without their sign,
+ * those are 0xf800 or more; `last` is 0xf7ff.
+ */
+// @ts-ignore: decorator
+@inline
+export function isInfinite(bits0: v128, bits1: v128, last: v128): v128 {
+  return i16x8.sub_sat_u(
+    i16x8.max_u(i16x8.shl(bits0, 1), i16x8.shl(bits1, 1)),
+    last,
+  );
 }
 
 /**
@@ -116,22 +146,16 @@ export function decodeFinite(upper: v128, kept: v128, bias: v128): v128 {
  */
 // @ts-ignore: decorator
 @inline
-export function roundUsual(
-  y0: v128,
-  y1: v128,
-  two: v128,
-  rebias: v128,
-): v128 {
-  // One bit to the left, which drops the sign and takes no constant (there are
-  // more of them than registers): `rebias` is doubled, 0x1ffe - 0x70000000, and
-  // what was bit 13 is added as bit 1.
-  const odd0 = v128.and(i32x4.shr_u(y0, 12), two);
-  const odd1 = v128.and(i32x4.shr_u(y1, 12), two);
-  const biased0 = i32x4.add(i32x4.shl(y0, 1), rebias);
-  const biased1 = i32x4.add(i32x4.shl(y1, 1), rebias);
+export function roundUsual(y0: v128, y1: v128, rebias: v128): v128 {
+  // Bit 13 by two shifts, and the sign dropped by a third, as neither then
+  // takes a constant: there are more of them than registers.
+  const odd0 = i32x4.shr_u(i32x4.shl(y0, 18), 31);
+  const odd1 = i32x4.shr_u(i32x4.shl(y1, 18), 31);
+  const biased0 = i32x4.add(i32x4.add(y0, rebias), odd0);
+  const biased1 = i32x4.add(i32x4.add(y1, rebias), odd1);
   return i16x8.narrow_i32x4_u(
-    i32x4.shr_s(i32x4.add(biased0, odd0), 14),
-    i32x4.shr_s(i32x4.add(biased1, odd1), 14),
+    i32x4.shr_s(i32x4.shl(biased0, 1), 14),
+    i32x4.shr_s(i32x4.shl(biased1, 1), 14),
   );
 }
 
@@ -173,9 +197,13 @@ export function roundNumbers(
   );
 }
 
-/** Whether one of eight float32 is NaN. */
+/**
+ * Whether one of sixteen float32 is NaN; or their sum, as it is of infinities
+ * with different signs.
+ */
 // @ts-ignore: decorator
 @inline
-export function anyNaN(y0: v128, y1: v128): bool {
-  return v128.any_true(v128.or(f32x4.ne(y0, y0), f32x4.ne(y1, y1)));
+export function anyNaN(y0: v128, y1: v128, y2: v128, y3: v128): bool {
+  const sum = f32x4.add(f32x4.add(y0, y1), f32x4.add(y2, y3));
+  return v128.any_true(f32x4.ne(sum, sum));
 }

@@ -7,12 +7,15 @@
  * area, wherever they are, and back on the way out.
  *
  * What bounds 16-bit types is that conversion. Per element, float16 takes 0.3 ns
- * to decode, bfloat16 0.15, and 0.4 to 0.5 to encode, where the moments take 0.4
- * in float32, the output and the gradient's sums 0.5, and the gradient 0.9. A
- * forward pass decodes twice and encodes once, a backward pass decodes four
- * times: against float32, 1.3 to 1.5 times as long for the forward pass, and for
- * both 1.4 (bfloat16) and 1.7 to 2 (float16). Conversion inside the kernels
- * would save a store to the L1 cache and a load, but takes as many operations.
+ * to decode, bfloat16 0.25, and both 0.5 to encode, where the moments take 0.5
+ * in float32, the output and the gradient's sums 0.5, and the gradient 0.9 (on
+ * pieces in the cache; less of all where nothing else shares the core). A forward
+ * pass decodes twice and encodes once, a backward pass decodes four times:
+ * against float32, the forward pass takes 1.2 to 1.7 times as long (1.8 was seen
+ * on a busy machine), and both passes 1.2 to 1.5 (bfloat16) or 1.4 to 1.9
+ * (float16; 2.2 was seen). Conversion inside the kernels would save a store to
+ * the L1 cache and a load, but takes as many operations: eight elements are
+ * rounded to float16 in 34 instructions, of which three are loads and stores.
  *
  * @module
  */
