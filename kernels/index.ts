@@ -1,7 +1,29 @@
 // What the module with everything exports: inference, and what follows here.
-// `src/kernels/wasm_pieces.ts` lists the same names.
+// `src/kernels/wasm_pieces.ts` and `wasm_elementwise.ts` list the same names.
 
 import { decode, encode } from "./convert";
+import {
+  ABS,
+  ADD,
+  binary,
+  CEIL,
+  DIVIDE,
+  EXP,
+  exponential,
+  FLOOR,
+  GREATER,
+  LEAK,
+  LESSER,
+  logarithm,
+  MULTIPLY,
+  ROUND,
+  SIGMOID,
+  SIGN,
+  SQRT,
+  SUBTRACT,
+  TANH,
+  unary,
+} from "./elementwise";
 import { gradientColumns, gradientRows } from "./gradient";
 import { bfloat16, float16 } from "./lanes";
 import { normalizeColumns, normalizeRows } from "./normalize";
@@ -207,4 +229,121 @@ export function encodeBfloat16(
   count: usize,
 ): void {
   encode<bfloat16>(from, to, count);
+}
+
+export function absFloat32(x: usize, y: usize, count: usize): void {
+  unary(ABS, x, y, count);
+}
+
+export function ceilFloat32(x: usize, y: usize, count: usize): void {
+  unary(CEIL, x, y, count);
+}
+
+export function floorFloat32(x: usize, y: usize, count: usize): void {
+  unary(FLOOR, x, y, count);
+}
+
+export function roundFloat32(x: usize, y: usize, count: usize): void {
+  unary(ROUND, x, y, count);
+}
+
+export function signFloat32(x: usize, y: usize, count: usize): void {
+  unary(SIGN, x, y, count);
+}
+
+export function sqrtFloat32(x: usize, y: usize, count: usize): void {
+  unary(SQRT, x, y, count);
+}
+
+export function expFloat32(x: usize, y: usize, count: usize): void {
+  exponential(EXP, 1.4426950408889634, x, y, count);
+}
+
+export function sigmoidFloat32(x: usize, y: usize, count: usize): void {
+  exponential(SIGMOID, -1.4426950408889634, x, y, count);
+}
+
+export function tanhFloat32(x: usize, y: usize, count: usize): void {
+  exponential(TANH, 2.8853900817779268, x, y, count);
+}
+
+export function logFloat32(x: usize, y: usize, count: usize): void {
+  logarithm(x, y, count);
+}
+
+export function addFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(ADD, a, aStep, b, bStep, y, count);
+}
+
+export function subtractFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(SUBTRACT, a, aStep, b, bStep, y, count);
+}
+
+export function multiplyFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(MULTIPLY, a, aStep, b, bStep, y, count);
+}
+
+export function divideFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(DIVIDE, a, aStep, b, bStep, y, count);
+}
+
+export function greaterFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(GREATER, a, aStep, b, bStep, y, count);
+}
+
+export function lesserFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(LESSER, a, aStep, b, bStep, y, count);
+}
+
+export function leakFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(LEAK, a, aStep, b, bStep, y, count);
 }

@@ -187,8 +187,84 @@ export interface InferenceKernels {
   allocate?(bytes: number): Allocation | undefined;
 }
 
+/** What {@linkcode ElementwiseKernels} compute from one element. */
+export type UnaryOperation =
+  | "abs"
+  | "ceil"
+  | "exp"
+  | "floor"
+  | "log"
+  | "round"
+  | "sigmoid"
+  | "sign"
+  | "sqrt"
+  | "tanh";
+
+/**
+ * What {@linkcode ElementwiseKernels} compute from two elements. Of equal ones,
+ * `greater` and `lesser` take the first, and NaN where there is one; `leak` is
+ * `a * b` where `a` is below 0, else `a`.
+ */
+export type BinaryOperation =
+  | "add"
+  | "divide"
+  | "greater"
+  | "leak"
+  | "lesser"
+  | "multiply"
+  | "subtract";
+
+/**
+ * Operators on float32 that compute each element by itself. The definition of
+ * each is the loop that runs in its place where there are no such kernels, with
+ * the same bits.
+ */
+export interface ElementwiseKernels {
+  /**
+   * `y = f(x)`.
+   *
+   * @param operation The function.
+   * @param x The input.
+   * @param y The output, of the same length; may be `x` itself, but may not
+   * overlap it otherwise.
+   */
+  unary(operation: UnaryOperation, x: Float32Array, y: Float32Array): void;
+
+  /**
+   * `y[yi + i] = f(a[ai + i * aStep], b[bi + i * bStep])`, for `i` up to
+   * `count`.
+   *
+   * @param operation The function.
+   * @param a The first operand.
+   * @param ai Where it begins.
+   * @param aStep 1, or 0 for one element for all.
+   * @param b The second operand.
+   * @param bi Where it begins.
+   * @param bStep 1 or 0.
+   * @param y The output; what is written may be an operand element for element,
+   * but may not overlap one otherwise.
+   * @param yi Where it begins.
+   * @param count How many elements.
+   */
+  binary(
+    operation: BinaryOperation,
+    a: Float32Array,
+    ai: number,
+    aStep: number,
+    b: Float32Array,
+    bi: number,
+    bStep: number,
+    y: Float32Array,
+    yi: number,
+    count: number,
+  ): void;
+}
+
 /** An implementation of all arithmetic over whole tensors. */
-export interface Kernels extends InferenceKernels, TrainingKernels {}
+export interface Kernels extends InferenceKernels, TrainingKernels {
+  /** Missing where loops over arrays are no worse. */
+  readonly elementwise?: ElementwiseKernels;
+}
 
 /** What holds kernels of its own that can be chosen: a pool of threads. */
 export interface KernelSource {

@@ -13,6 +13,7 @@ import { createTrainingKernels } from "./training.ts";
 import type { Kernels } from "./types.ts";
 import { instanceOf } from "./wasm_arena.ts";
 import { WASM_HEX } from "./wasm_binary.ts";
+import { ELEMENTWISE_EXPORTS, WasmElementwise } from "./wasm_elementwise.ts";
 import { createWasmInference, type WasmInference } from "./wasm_inference.ts";
 import type { WasmInstance } from "./wasm_instance.ts";
 import { INFERENCE_EXPORTS, type ModuleForm } from "./wasm_module.ts";
@@ -22,7 +23,7 @@ import { bindWasmPieces, PIECE_EXPORTS } from "./wasm_pieces.ts";
 export const FULL_FORM: ModuleForm = {
   file: "kernels/evenkeel.wasm",
   embedded: WASM_HEX,
-  exports: [...INFERENCE_EXPORTS, ...PIECE_EXPORTS],
+  exports: [...INFERENCE_EXPORTS, ...PIECE_EXPORTS, ...ELEMENTWISE_EXPORTS],
 };
 
 /** The WASM implementation of the kernels. */
@@ -43,8 +44,8 @@ export type WasmKernels = WasmInference & Kernels & {
 export function createWasmKernels(module?: WebAssembly.Module): WasmKernels {
   const inference = createWasmInference(module, FULL_FORM);
   // A tensor that `inference.ts` allocated lies in an instance without
-  // training, and is an ordinary array here.
-  const trainingInstanceOf = (
+  // training and operators, and is an ordinary array here.
+  const fullInstanceOf = (
     array: { readonly buffer: ArrayBufferLike } | undefined,
   ): WasmInstance | undefined => {
     const instance = array && instanceOf(array.buffer);
@@ -52,9 +53,14 @@ export function createWasmKernels(module?: WebAssembly.Module): WasmKernels {
   };
   const bindPieces: BindPieces = (operation, type, arrays) => {
     const { x, dy, output } = arrays;
-    const instance = trainingInstanceOf(output) ?? trainingInstanceOf(dy) ??
-      trainingInstanceOf(x) ?? inference.staging;
+    const instance = fullInstanceOf(output) ?? fullInstanceOf(dy) ??
+      fullInstanceOf(x) ?? inference.staging;
     return bindWasmPieces(instance, operation, type, arrays);
   };
-  return { ...inference, ...createTrainingKernels(bindPieces), bindPieces };
+  return {
+    ...inference,
+    ...createTrainingKernels(bindPieces),
+    elementwise: new WasmElementwise(inference.staging, fullInstanceOf),
+    bindPieces,
+  };
 }

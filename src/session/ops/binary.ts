@@ -20,6 +20,7 @@ import {
   type Float32Loops,
   greaterLoops,
   greaterOf,
+  LEAST_FOR_KERNELS,
   lesserLoops,
   lesserOf,
   multiplyLoops,
@@ -139,13 +140,32 @@ const LONG_ROW = 256;
 
 /** A row of float32. Neither operand moves where a third one has the extent. */
 function float32Row(
-  { both, first, second, apart }: Float32Loops,
+  { operation, both, first, second, apart }: Float32Loops,
   general: Row,
+  kernels: OperatorNode["kernels"],
 ): Row {
   return (a, ai, as, b, bi, bs, y, yi, count) => {
     const left = a as Float32Array;
     const right = b as Float32Array;
     const result = y as Float32Array;
+    const elementwise = operation && count >= LEAST_FOR_KERNELS
+      ? kernels().elementwise
+      : undefined;
+    if (elementwise) {
+      elementwise.binary(
+        operation!,
+        left,
+        ai,
+        as,
+        right,
+        bi,
+        bs,
+        result,
+        yi,
+        count,
+      );
+      return;
+    }
     const part = (data: Float32Array, start: number): Float32Array =>
       count === data.length ? data : data.subarray(start, start + count);
     if (as === 0 && bs === 1 && bi === yi) {
@@ -162,6 +182,7 @@ function float32Row(
 
 /** A run over two operands, row by row. */
 function rows(
+  { kernels }: OperatorNode,
   a: readonly number[],
   b: readonly number[],
   y: readonly number[],
@@ -173,7 +194,7 @@ function rows(
   const as = nest.strides[0]![last]!;
   const bs = nest.strides[1]![last]!;
   const { inner } = nest;
-  const row = loops ? float32Row(loops, general) : general;
+  const row = loops ? float32Row(loops, general, kernels) : general;
   if (last === 0) {
     return ([a, b], [y]) => row(a!, 0, as, b!, 0, bs, y!, 0, nest.count);
   }
@@ -248,7 +269,7 @@ function binary(
       reuse: [affine.input],
     };
   }
-  const run = rows(a.dims, b.dims, dims, ...loopsOf(operator, type));
+  const run = rows(node, a.dims, b.dims, dims, ...loopsOf(operator, type));
   return {
     outputs,
     run: throughFloat32(operands, outputs, run),
@@ -372,10 +393,18 @@ const power: Operator = {
         return isWideResult ? toBigInt(result) : result;
       });
       const loops = isFloat32 ? powerLoops : undefined;
-      const run = rows(a.dims, b.dims, dims, row, loops);
+      const run = rows(node, a.dims, b.dims, dims, row, loops);
+      const square = rows(node, dims, dims, dims, row, multiplyLoops);
       return {
         outputs,
-        run: throughFloat32([a, b], outputs, run),
+        run: throughFloat32([a, b], outputs, (ins, outs) => {
+          const [x, exponent] = ins;
+          // What most models have; the product is exact in float64.
+          const isSquare = isFloat32 && exponent!.length === 1 &&
+            exponent![0] === 2 && x!.length === outs[0]!.length;
+          if (isSquare) square([x, x], outs);
+          else run(ins, outs);
+        }),
         reuse: reusable([a, b], a.type, dims),
       };
     };
@@ -414,7 +443,11 @@ function predicate(
         const outputs = [{ type: "bool" as const, dims }];
         return {
           outputs,
-          run: throughFloat32([a, b], outputs, rows(a.dims, b.dims, dims, row)),
+          run: throughFloat32(
+            [a, b],
+            outputs,
+            rows(node, a.dims, b.dims, dims, row),
+          ),
           reuse: reusable([a, b], "bool", dims),
         };
       };
@@ -458,6 +491,7 @@ function variadic(operator: Arithmetic, mean = false): Operator {
       }
       const count = checkSize(type, dims);
       return foldLeft(
+        node,
         operator,
         type,
         operands,
@@ -470,6 +504,7 @@ function variadic(operator: Arithmetic, mean = false): Operator {
 }
 
 function foldLeft(
+  node: OperatorNode,
   operator: Arithmetic,
   type: OnnxType,
   operands: readonly Spec[],
@@ -482,9 +517,11 @@ function foldLeft(
   // The first step takes two operands, the others go on in the output.
   const [a, b, ...others] = operands;
   const first = b
-    ? rows(a!.dims, b.dims, dims, row, loops)
-    : rows(a!.dims, a!.dims, dims, rowOf((x: number | bigint) => x));
-  const rest = others.map((each) => rows(dims, each.dims, dims, row, loops));
+    ? rows(node, a!.dims, b.dims, dims, row, loops)
+    : rows(node, a!.dims, a!.dims, dims, rowOf((x: number | bigint) => x));
+  const rest = others.map((each) =>
+    rows(node, dims, each.dims, dims, row, loops)
+  );
   return {
     outputs,
     run: throughFloat32(operands, outputs, (ins, outs) => {

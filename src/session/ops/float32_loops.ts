@@ -11,8 +11,19 @@
  * @module
  */
 
+import type { BinaryOperation } from "../../kernels/types.ts";
+
+/**
+ * From how many elements on kernels are called, where they have the operator: a
+ * call takes as long as the loops take for 100 to 150. Measured at this number,
+ * Abs takes 0.7 of the time of its loop, Add 0.75, Max and Exp 0.4.
+ */
+export const LEAST_FOR_KERNELS = 256;
+
 /** `y = f(a, b)` for each element. `y` may be an operand. */
 export interface Float32Loops {
+  /** The same on kernels; missing where they do not have it. */
+  readonly operation?: BinaryOperation;
   /** Arrays of one length. */
   readonly both: (a: Float32Array, b: Float32Array, y: Float32Array) => void;
   /** One element, and elements of the same places. */
@@ -57,6 +68,7 @@ export function bitsOfNumber(value: number): number {
 
 /** `a + b`. */
 export const addLoops: Float32Loops = {
+  operation: "add",
   both: (a, b, y) => {
     for (let i = 0; i < y.length; i++) y[i] = a[i]! + b[i]!;
   },
@@ -73,6 +85,7 @@ export const addLoops: Float32Loops = {
 
 /** `a - b`. */
 export const subtractLoops: Float32Loops = {
+  operation: "subtract",
   both: (a, b, y) => {
     for (let i = 0; i < y.length; i++) y[i] = a[i]! - b[i]!;
   },
@@ -92,6 +105,7 @@ export const subtractLoops: Float32Loops = {
 
 /** `a * b`. */
 export const multiplyLoops: Float32Loops = {
+  operation: "multiply",
   both: (a, b, y) => {
     for (let i = 0; i < y.length; i++) y[i] = a[i]! * b[i]!;
   },
@@ -109,6 +123,7 @@ export const multiplyLoops: Float32Loops = {
 
 /** `a / b`. */
 export const divideLoops: Float32Loops = {
+  operation: "divide",
   both: (a, b, y) => {
     for (let i = 0; i < y.length; i++) y[i] = a[i]! / b[i]!;
   },
@@ -137,10 +152,7 @@ export const powerLoops: Float32Loops = {
   },
   second: (a, b, at, y, start, end) => {
     const value = b[at]!;
-    if (value === 2) {
-      // What most models have; the product is exact in float64.
-      for (let i = start; i < end; i++) y[i] = a[i]! * a[i]!;
-    } else for (let i = start; i < end; i++) y[i] = a[i]! ** value;
+    for (let i = start; i < end; i++) y[i] = a[i]! ** value;
   },
 };
 
@@ -199,6 +211,7 @@ const greaterSecondMany: Float32Loops["second"] = (a, b, at, y, start, end) => {
 
 /** The greater of two. */
 export const greaterLoops: Float32Loops = {
+  operation: "greater",
   both: (a, b, y) => {
     const aBits = bitsOf(a);
     const bBits = bitsOf(b);
@@ -265,6 +278,7 @@ const lesserSecondMany: Float32Loops["second"] = (a, b, at, y, start, end) => {
 
 /** The lesser of two. */
 export const lesserLoops: Float32Loops = {
+  operation: "lesser",
   both: (a, b, y) => {
     const aBits = bitsOf(a);
     const bBits = bitsOf(b);

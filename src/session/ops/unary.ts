@@ -9,11 +9,22 @@
  * @module
  */
 
+import type {
+  BinaryOperation,
+  ElementwiseKernels,
+  UnaryOperation,
+} from "../../kernels/types.ts";
 import type { OnnxData, OnnxType } from "../../onnx/element_types.ts";
 import { countOf, isFloat, isWide } from "../values.ts";
 import { expFloat32, sigmoidFloat32, tanhFloat32 } from "./exponential.ts";
-import { bitsOf, bitsOfNumber, FEW } from "./float32_loops.ts";
+import {
+  bitsOf,
+  bitsOfNumber,
+  FEW,
+  LEAST_FOR_KERNELS,
+} from "./float32_loops.ts";
 import { throughFloat32, widened } from "./half.ts";
+import { logFloat32 } from "./logarithm.ts";
 import {
   commonType,
   failShape,
@@ -28,11 +39,12 @@ import {
 /** Fills `y` from `x`; both have one length, and may be one array. */
 type Fill<T> = (x: T, y: T) => void;
 
-// A loop of its own for each common operator on float32: V8 compiles one
-// loop that calls different functions for the slowest of them. It has no
-// vectors, which bounds them all: on 6 MB, a loop that only copies takes 1.6 to
-// 2 times as long as a memory copy, and a square root or a quotient of float64
-// 3 to 4.5 times, while onnxruntime-web takes 3 to 4 for each, copies included.
+// The loops run where the kernels have no operators, and on few elements, as
+// calling a kernel takes as long as some of them. There is one for each common
+// operator on float32: V8 compiles one loop that calls different functions for
+// the slowest of them. It has no vectors, which bounds them all: on 6 MB, a loop
+// that only copies takes 1.6 to 2 times as long as a memory copy, and a square
+// root or a quotient of float64 3 to 4.5 times.
 
 // What signs and bounds of real data say cannot be predicted, so that a branch
 // on them is wrong half of the time. Bits have none; their constants stand in
@@ -122,10 +134,6 @@ function signFloat32(x: Float32Array, y: Float32Array): void {
   }
 }
 
-function logFloat32(x: Float32Array, y: Float32Array): void {
-  for (let i = 0; i < y.length; i++) y[i] = Math.log(x[i]!);
-}
-
 function leakyReluFloat32(alpha: number): Fill<Float32Array> {
   if (alpha >= 0 && alpha < Infinity) {
     // By the sign, without a branch as in Relu; -0 times such a number is -0.
@@ -151,12 +159,63 @@ interface Scalar {
   /** The same on 64-bit integers; missing if the operator has floats only. */
   readonly bigint?: (x: bigint) => bigint;
   readonly float32?: Fill<Float32Array>;
+  /** The same as `float32` on kernels; missing where they do not have it. */
+  readonly kernel?: ElementwiseRun;
+}
+
+/** Computes `y` from `x` on kernels. */
+type ElementwiseRun = (
+  kernels: ElementwiseKernels,
+  x: Float32Array,
+  y: Float32Array,
+) => void;
+
+/** An operator of the kernels. */
+function kernelOf(operation: UnaryOperation): ElementwiseRun {
+  return (kernels, x, y) => kernels.unary(operation, x, y);
+}
+
+/** An operator of two, of which the first is a number. */
+function kernelFrom(
+  operation: BinaryOperation,
+  number: number,
+): ElementwiseRun {
+  const a = Float32Array.of(number);
+  return (kernels, x, y) =>
+    kernels.binary(operation, a, 0, 0, x, 0, 1, y, 0, y.length);
+}
+
+/** An operator of two, of which the second is a number. */
+function kernelWith(
+  operation: BinaryOperation,
+  number: number,
+): ElementwiseRun {
+  const b = Float32Array.of(number);
+  return (kernels, x, y) =>
+    kernels.binary(operation, x, 0, 1, b, 0, 0, y, 0, y.length);
+}
+
+/** A run on float32: on kernels where they have the operator and it is worth it. */
+function float32Run(
+  node: OperatorNode,
+  fill: Fill<Float32Array>,
+  kernel: ElementwiseRun | undefined,
+): Run {
+  return (inputs, outputs) => {
+    const x = inputs[0] as Float32Array;
+    const y = outputs[0] as Float32Array;
+    const kernels = kernel && y.length >= LEAST_FOR_KERNELS
+      ? node.kernels().elementwise
+      : undefined;
+    if (kernels) kernel!(kernels, x, y);
+    else fill(x, y);
+  };
 }
 
 function elementwise(
   node: OperatorNode,
   inputs: Inputs,
-  { number, bigint, float32 }: Scalar,
+  { number, bigint, float32, kernel }: Scalar,
 ): Outcome {
   const x = inputs.get(0);
   commonType(
@@ -167,7 +226,7 @@ function elementwise(
   const y = { type: x.type, dims: x.dims };
   const wide = widened(x);
   const run: Run = wide.type === "float32" && float32
-    ? ([x], [y]) => float32(x as Float32Array, y as Float32Array)
+    ? float32Run(node, float32, kernel)
     : ([x], [y]) => mapElements(x!, y!, number, bigint);
   return { outputs: [y], run: throughFloat32([x], [y], run), reuse: [0] };
 }
@@ -212,6 +271,7 @@ const leakyRelu: Operator = {
     const scalar = {
       number: (x: number) => x < 0 ? x * alpha : x,
       float32: leakyReluFloat32(alpha),
+      kernel: kernelWith("leak", alpha),
     };
     return (inputs) => elementwise(node, inputs, scalar);
   },
@@ -387,27 +447,67 @@ export const UNARY: OperatorTable = /* @__PURE__ */ (() => ({
     number: Math.abs,
     bigint: (x) => x < 0n ? -x : x,
     float32: absFloat32,
+    kernel: kernelOf("abs"),
   }),
-  Ceil: unary({ number: Math.ceil, float32: ceilFloat32 }),
+  Ceil: unary({
+    number: Math.ceil,
+    float32: ceilFloat32,
+    kernel: kernelOf("ceil"),
+  }),
   Clip: clip,
-  Exp: unary({ number: Math.exp, float32: expFloat32 }),
-  Floor: unary({ number: Math.floor, float32: floorFloat32 }),
+  Exp: unary({
+    number: Math.exp,
+    float32: expFloat32,
+    kernel: kernelOf("exp"),
+  }),
+  Floor: unary({
+    number: Math.floor,
+    float32: floorFloat32,
+    kernel: kernelOf("floor"),
+  }),
   LeakyRelu: leakyRelu,
-  Log: unary({ number: Math.log, float32: logFloat32 }),
-  Neg: unary({ number: (x) => -x, bigint: (x) => -x, float32: negFloat32 }),
+  Log: unary({
+    number: Math.log,
+    float32: logFloat32,
+    kernel: kernelOf("log"),
+  }),
+  Neg: unary({
+    number: (x) => -x,
+    bigint: (x) => -x,
+    float32: negFloat32,
+    kernel: kernelWith("multiply", -1),
+  }),
   Not: not,
-  Reciprocal: unary({ number: (x) => 1 / x, float32: reciprocalFloat32 }),
+  Reciprocal: unary({
+    number: (x) => 1 / x,
+    float32: reciprocalFloat32,
+    kernel: kernelFrom("divide", 1),
+  }),
   Relu: unary(relu),
-  Round: unary({ number: roundHalfToEven, float32: roundFloat32 }, 11),
+  Round: unary({
+    number: roundHalfToEven,
+    float32: roundFloat32,
+    kernel: kernelOf("round"),
+  }, 11),
   Sigmoid: unary({
     number: (x) => 1 / (1 + Math.exp(-x)),
     float32: sigmoidFloat32,
+    kernel: kernelOf("sigmoid"),
   }),
   Sign: unary({
     number: (x) => x > 0 ? 1 : x < 0 ? -1 : x === 0 ? 0 : NaN, // 0 for -0
     bigint: (x) => x > 0n ? 1n : x < 0n ? -1n : 0n,
     float32: signFloat32,
+    kernel: kernelOf("sign"),
   }, 9),
-  Sqrt: unary({ number: Math.sqrt, float32: sqrtFloat32 }),
-  Tanh: unary({ number: Math.tanh, float32: tanhFloat32 }),
+  Sqrt: unary({
+    number: Math.sqrt,
+    float32: sqrtFloat32,
+    kernel: kernelOf("sqrt"),
+  }),
+  Tanh: unary({
+    number: Math.tanh,
+    float32: tanhFloat32,
+    kernel: kernelOf("tanh"),
+  }),
 }))();
