@@ -231,44 +231,44 @@ export function encodeBfloat16(
   encode<bfloat16>(from, to, count);
 }
 
-export function absFloat32(x: usize, y: usize, count: usize): void {
-  unary(ABS, x, y, count);
+export function absFloat32(x: usize, count: usize): void {
+  unary(ABS, x, count);
 }
 
-export function ceilFloat32(x: usize, y: usize, count: usize): void {
-  unary(CEIL, x, y, count);
+export function ceilFloat32(x: usize, count: usize): void {
+  unary(CEIL, x, count);
 }
 
-export function floorFloat32(x: usize, y: usize, count: usize): void {
-  unary(FLOOR, x, y, count);
+export function floorFloat32(x: usize, count: usize): void {
+  unary(FLOOR, x, count);
 }
 
-export function roundFloat32(x: usize, y: usize, count: usize): void {
-  unary(ROUND, x, y, count);
+export function roundFloat32(x: usize, count: usize): void {
+  unary(ROUND, x, count);
 }
 
-export function signFloat32(x: usize, y: usize, count: usize): void {
-  unary(SIGN, x, y, count);
+export function signFloat32(x: usize, count: usize): void {
+  unary(SIGN, x, count);
 }
 
-export function sqrtFloat32(x: usize, y: usize, count: usize): void {
-  unary(SQRT, x, y, count);
+export function sqrtFloat32(x: usize, count: usize): void {
+  unary(SQRT, x, count);
 }
 
-export function expFloat32(x: usize, y: usize, count: usize): void {
-  exponential(EXP, 1.4426950408889634, x, y, count);
+export function expFloat32(x: usize, count: usize): void {
+  exponential(EXP, 1.4426950408889634, x, count);
 }
 
-export function sigmoidFloat32(x: usize, y: usize, count: usize): void {
-  exponential(SIGMOID, -1.4426950408889634, x, y, count);
+export function sigmoidFloat32(x: usize, count: usize): void {
+  exponential(SIGMOID, -1.4426950408889634, x, count);
 }
 
-export function tanhFloat32(x: usize, y: usize, count: usize): void {
-  exponential(TANH, 2.8853900817779268, x, y, count);
+export function tanhFloat32(x: usize, count: usize): void {
+  exponential(TANH, 2.8853900817779268, x, count);
 }
 
-export function logFloat32(x: usize, y: usize, count: usize): void {
-  logarithm(x, y, count);
+export function logFloat32(x: usize, count: usize): void {
+  logarithm(x, count);
 }
 
 export function addFloat32(

@@ -140,108 +140,123 @@ Deno.test("operators of one element, wherever arrays lie", () => {
   }
 });
 
+/** An operand, from an array of its own. */
+interface Rows {
+  readonly data: Float32Array;
+  readonly start: number;
+  readonly stride: number;
+  readonly step: number;
+}
+
 /** The definition, element by element. */
 function expectedOf(
   operation: BinaryOperation,
-  a: Float32Array,
-  ai: number,
-  aStep: number,
-  b: Float32Array,
-  bi: number,
-  bStep: number,
+  a: Rows,
+  b: Rows,
+  rows: number,
   count: number,
 ): Float32Array {
+  const of = BINARY[operation];
+  const at = ({ data, start, stride, step }: Rows, i: number): number =>
+    data[start + Math.floor(i / count) * stride + i % count * step]!;
   return Float32Array.from(
-    { length: count },
-    (_, i) => BINARY[operation](a[ai + i * aStep]!, b[bi + i * bStep]!),
+    { length: rows * count },
+    (_, i) => of(at(a, i), at(b, i)),
   );
 }
 
 const STEPS = [[1, 1], [1, 0], [0, 1], [0, 0]] as const;
 
 Deno.test("operators of two elements, whatever the length and the steps", () => {
-  const a = values(40003 + 3, 3);
-  const b = values(40003 + 3, 4).reverse();
+  const left = values(40003 + 3, 3);
+  const right = values(40003 + 3, 4).reverse();
   for (const operation of BINARY_NAMES) {
     for (const [aStep, bStep] of STEPS) {
       for (const length of LENGTHS) {
         const what = `${operation}, ${length}, ${aStep} and ${bStep}`;
+        const a = { data: left, start: 1, stride: 0, step: aStep };
+        const b = { data: right, start: 3, stride: 0, step: bStep };
         const y = put(new Float32Array(length), PLACES.ordinary!);
         const all = new Float32Array(y.buffer);
-        elementwise!.binary(
-          operation,
-          a,
-          1,
-          aStep,
-          b,
-          3,
-          bStep,
-          all,
-          MARGIN,
-          length,
-        );
-        const expected = expectedOf(
-          operation,
-          a,
-          1,
-          aStep,
-          b,
-          3,
-          bStep,
-          length,
-        );
-        assertSameBits(y, expected, what);
+        elementwise!.binary(operation, a, b, all, MARGIN, 1, length);
+        assertSameBits(y, expectedOf(operation, a, b, 1, length), what);
         assertMarginsStay(y, what);
       }
     }
   }
 });
 
+/** Rows and their lengths: more rows, or longer ones, than there is room for. */
+const EXTENTS = [[1, 61], [3, 61], [5, 9000], [2, 16384 + 13], [1500, 3]];
+
 Deno.test("operators of two elements, wherever arrays lie", () => {
   const places = Object.entries(PLACES);
   const operation = "subtract";
-  for (const length of [61, 16384 + 13]) {
-    const left = values(length, 5);
-    const right = values(length, 6).reverse();
-    for (const [aStep, bStep] of STEPS) {
-      const expected = expectedOf(
-        operation,
-        left,
-        0,
-        aStep,
-        right,
-        0,
-        bStep,
-        length,
-      );
-      const run = (a: Float32Array, b: Float32Array, y: Float32Array) =>
-        elementwise!.binary(operation, a, 0, aStep, b, 0, bStep, y, 0, length);
-      for (const [first, aPlace] of places) {
-        for (const [second, bPlace] of places) {
-          const what = `${length} ${first} - ${second}, ${aStep} and ${bStep}`;
-          for (const [to, target] of places) {
-            const y = put(left, target);
-            run(put(left, aPlace), put(right, bPlace), y);
-            assertSameBits(y, expected, `${what} to ${to}`);
-            assertMarginsStay(y, what);
+  for (const [rows, count] of EXTENTS as [number, number][]) {
+    const total = rows * count;
+    const left = values(total, 5);
+    const right = values(total, 6).reverse();
+    // Elements of its own, one for each row, one row, and one element for all.
+    const forms = [[count, 1], [1, 0], [0, 1], [0, 0]] as const;
+    for (const [aStride, aStep] of forms) {
+      for (const [bStride, bStep] of forms) {
+        const aRows = { start: 0, stride: aStride, step: aStep };
+        const bRows = { start: 0, stride: bStride, step: bStep };
+        const expected = expectedOf(
+          operation,
+          { data: left, ...aRows },
+          { data: right, ...bRows },
+          rows,
+          count,
+        );
+        const run = (a: Float32Array, b: Float32Array, y: Float32Array) =>
+          elementwise!.binary(
+            operation,
+            { data: a, ...aRows },
+            { data: b, ...bRows },
+            y,
+            0,
+            rows,
+            count,
+          );
+        for (const [first, aPlace] of places) {
+          for (const [second, bPlace] of places) {
+            const what = `${rows} * ${count}, ${first} - ${second}, ${[
+              aStride,
+              aStep,
+              bStride,
+              bStep,
+            ]}`;
+            for (const [to, target] of places) {
+              const a = put(left, aPlace);
+              const b = put(right, bPlace);
+              const y = put(left, target);
+              run(a, b, y);
+              assertSameBits(y, expected, `${what} to ${to}`);
+              assertMarginsStay(y, what);
+              assertSameBits(a, left, what);
+              assertSameBits(b, right, what);
+            }
+            if (aStride === count) {
+              const a = put(left, aPlace);
+              run(a, put(right, bPlace), a);
+              assertSameBits(a, expected, `${what}, in place of the first`);
+              assertMarginsStay(a, what);
+            }
+            if (bStride === count) {
+              const b = put(right, bPlace);
+              run(put(left, aPlace), b, b);
+              assertSameBits(b, expected, `${what}, in place of the second`);
+              assertMarginsStay(b, what);
+            }
           }
-          // In the place of an operand that has all elements.
-          const a = put(left, aPlace);
-          const b = put(right, bPlace);
-          const y = aStep === 1 ? a : b;
-          if (aStep + bStep === 0) continue;
-          run(a, b, y);
-          assertSameBits(y, expected, `${what}, in place`);
-          if (bStep === 0) continue;
-          const c = put(right, bPlace);
-          run(put(left, aPlace), c, c);
-          assertSameBits(c, expected, `${what}, in place of the second`);
         }
       }
     }
     for (const [where, place] of places) {
       const x = put(left, place);
-      elementwise!.binary("multiply", x, 0, 1, x, 0, 1, x, 0, length);
+      const a = { data: x, start: 0, stride: count, step: 1 };
+      elementwise!.binary("multiply", a, { ...a }, x, 0, rows, count);
       assertSameBits(
         x,
         left.map((value) => value * value),

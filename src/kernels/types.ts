@@ -214,6 +214,18 @@ export type BinaryOperation =
   | "multiply"
   | "subtract";
 
+/** An operand of {@linkcode ElementwiseKernels.binary}. */
+export interface ElementwiseOperand {
+  /** The array that its elements are in. */
+  readonly data: Float32Array;
+  /** Where its first row begins. */
+  readonly start: number;
+  /** How far it is from one row to the next. */
+  readonly stride: number;
+  /** 1, or 0 for one element for all of a row. */
+  readonly step: number;
+}
+
 /**
  * Operators on float32 that compute each element by itself. The definition of
  * each is the loop that runs in its place where there are no such kernels, with
@@ -231,31 +243,24 @@ export interface ElementwiseKernels {
   unary(operation: UnaryOperation, x: Float32Array, y: Float32Array): void;
 
   /**
-   * `y[yi + i] = f(a[ai + i * aStep], b[bi + i * bStep])`, for `i` up to
-   * `count`.
+   * `y = f(a, b)`, row by row.
    *
    * @param operation The function.
    * @param a The first operand.
-   * @param ai Where it begins.
-   * @param aStep 1, or 0 for one element for all.
    * @param b The second operand.
-   * @param bi Where it begins.
-   * @param bStep 1 or 0.
-   * @param y The output; what is written may be an operand element for element,
-   * but may not overlap one otherwise.
-   * @param yi Where it begins.
-   * @param count How many elements.
+   * @param y The output, whose rows follow each other; may be an operand,
+   * element for element, but may not overlap one otherwise.
+   * @param yi Where the output begins.
+   * @param rows How many rows.
+   * @param count The elements of a row.
    */
   binary(
     operation: BinaryOperation,
-    a: Float32Array,
-    ai: number,
-    aStep: number,
-    b: Float32Array,
-    bi: number,
-    bStep: number,
+    a: ElementwiseOperand,
+    b: ElementwiseOperand,
     y: Float32Array,
     yi: number,
+    rows: number,
     count: number,
   ): void;
 }

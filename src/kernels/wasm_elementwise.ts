@@ -2,7 +2,8 @@
  * Operators that compute each element by itself, on the WASM kernels.
  *
  * Ordinary arrays pass through the staging areas, tensors in the instance's
- * memory are computed where they are.
+ * memory are computed where they are; the input of an operator of one element is
+ * copied to where its output is, and computed there.
  *
  * @module
  */
@@ -10,9 +11,15 @@
 import type {
   BinaryOperation,
   ElementwiseKernels,
+  ElementwiseOperand,
   UnaryOperation,
 } from "./types.ts";
-import { SECOND_STAGING, STAGING, type WasmInstance } from "./wasm_instance.ts";
+import {
+  PARAMETER_BYTES,
+  SECOND_STAGING,
+  STAGING,
+  type WasmInstance,
+} from "./wasm_instance.ts";
 
 // Records, so that the compiler notices an operation that is missing here.
 const UNARY: Readonly<Record<UnaryOperation, true>> = {
@@ -45,18 +52,20 @@ export const ELEMENTWISE_EXPORTS: readonly string[] = Object
 const BYTES = 4;
 /** The elements of a staging area. */
 const CAPACITY = (SECOND_STAGING - STAGING) / BYTES;
-/** How often an element is repeated that stands for all. */
+/** How often an element is repeated that stands for a row. */
 const REPEATED = 8;
+/** How many rows have room for such elements. */
+const ROWS = PARAMETER_BYTES / (BYTES * REPEATED);
 
-/** Where an operand that lies elsewhere comes to be, in bytes. */
-interface Area {
+/** Where operands that lie elsewhere come to be, in bytes. */
+interface Areas {
   readonly staging: number;
-  /** For one element: where inference has its parameters. */
+  /** For elements that stand for rows: where inference has its parameters. */
   readonly repeated: number;
 }
 
-const FIRST: Area = { staging: STAGING, repeated: 0 };
-const SECOND: Area = { staging: SECOND_STAGING, repeated: REPEATED * BYTES };
+const FIRST: Areas = { staging: STAGING, repeated: 0 };
+const SECOND: Areas = { staging: SECOND_STAGING, repeated: PARAMETER_BYTES };
 
 /** Finds the instance in whose memory an array lies, if it has these kernels. */
 export type FindInstance = (array: Float32Array) => WasmInstance | undefined;
@@ -70,27 +79,45 @@ function part(
   return count === data.length ? data : data.subarray(start, start + count);
 }
 
-/**
- * Brings elements of an operand into reach of the kernel.
- *
- * @returns The byte offset of the first.
- */
+/** Some rows of an operand, in bytes, where a kernel can reach them. */
+interface Reach {
+  start: number;
+  stride: number;
+}
+
+/** Copies an operand's elements from `first` on to where a kernel can reach them. */
 function bring(
+  reach: Reach,
   memory: Float32Array,
-  data: Float32Array,
-  start: number,
-  step: number,
-  length: number,
-  area: Area,
-): number {
+  { data, start, stride, step }: ElementwiseOperand,
+  first: number,
+  rows: number,
+  count: number,
+  { staging, repeated }: Areas,
+): void {
   if (step === 0) {
-    const at = area.repeated / BYTES;
-    memory.fill(data[start]!, at, at + REPEATED);
-    return area.repeated;
+    let to = repeated / BYTES;
+    for (let r = 0, from = start + first; r < rows; r++, from += stride) {
+      const value = data[from]!;
+      for (let i = 0; i < REPEATED; i++) memory[to++] = value;
+    }
+    reach.start = repeated;
+    reach.stride = REPEATED * BYTES;
+  } else if (data.buffer === memory.buffer) {
+    reach.start = data.byteOffset + (start + first) * BYTES;
+    reach.stride = stride * BYTES;
+  } else {
+    reach.start = staging;
+    reach.stride = count * BYTES;
+    const to = staging / BYTES;
+    if (rows === 1 || stride === count) {
+      memory.set(part(data, start + first, rows * count), to);
+      return;
+    }
+    for (let r = 0, from = start + first; r < rows; r++, from += stride) {
+      memory.set(part(data, from, count), to + r * count);
+    }
   }
-  if (data.buffer === memory.buffer) return data.byteOffset + start * BYTES;
-  memory.set(part(data, start, length), area.staging / BYTES);
-  return area.staging;
 }
 
 /** Runs operators on the instances of the module. */
@@ -99,6 +126,8 @@ export class WasmElementwise implements ElementwiseKernels {
   readonly #find: FindInstance;
   /** The last view of results that passed through. */
   #result: Float32Array = new Float32Array();
+  readonly #left: Reach = { start: 0, stride: 0 };
+  readonly #right: Reach = { start: 0, stride: 0 };
 
   /**
    * Takes the instances.
@@ -112,59 +141,82 @@ export class WasmElementwise implements ElementwiseKernels {
   }
 
   unary(operation: UnaryOperation, x: Float32Array, y: Float32Array): void {
-    const instance = this.#find(y) ?? this.#find(x) ?? this.#staging;
+    const instance = this.#find(y) ?? this.#staging;
     const run = instance.exports.unary(operation);
     const { length } = y;
-    const isX = x.buffer === instance.buffer;
-    const isY = y.buffer === instance.buffer;
-    if (isX && isY) {
-      run(x.byteOffset, y.byteOffset, length);
-      return;
-    }
     const memory = instance.elements("float32") as Float32Array;
+    const isHere = y.buffer === instance.buffer;
+    const isInPlace = isHere && x.buffer === instance.buffer &&
+      x.byteOffset === y.byteOffset;
     for (let i = 0; i < length; i += CAPACITY) {
       const count = Math.min(CAPACITY, length - i);
-      const to = isY ? y.byteOffset + i * BYTES : STAGING;
-      const from = isX ? x.byteOffset + i * BYTES : to;
-      if (!isX) memory.set(part(x, i, count), from / BYTES);
-      run(from, to, count);
-      if (!isY) y.set(this.#staged(memory, count), i);
+      const to = isHere ? y.byteOffset + i * BYTES : STAGING;
+      if (!isInPlace) memory.set(part(x, i, count), to / BYTES);
+      run(to, count);
+      if (!isHere) y.set(this.#staged(memory, count), i);
     }
   }
 
   binary(
     operation: BinaryOperation,
-    a: Float32Array,
-    ai: number,
-    aStep: number,
-    b: Float32Array,
-    bi: number,
-    bStep: number,
+    a: ElementwiseOperand,
+    b: ElementwiseOperand,
     y: Float32Array,
     yi: number,
+    rows: number,
     count: number,
   ): void {
-    const instance = this.#find(y) ?? this.#find(a) ?? this.#find(b) ??
-      this.#staging;
+    const instance = this.#find(y) ?? this.#find(a.data) ??
+      this.#find(b.data) ?? this.#staging;
     const run = instance.exports.binary(operation);
     const memory = instance.elements("float32") as Float32Array;
-    const isY = y.buffer === instance.buffer;
-    const isSame = a === b && ai === bi && aStep === bStep;
-    let left = 0;
-    let right = 0;
-    for (let i = 0; i < count; i += CAPACITY) {
-      const length = Math.min(CAPACITY, count - i);
-      const to = isY ? y.byteOffset + (yi + i) * BYTES : STAGING;
-      // One element stays where it is once brought.
-      if (i === 0 || aStep !== 0) {
-        left = bring(memory, a, ai + i, aStep, length, FIRST);
+    const isHere = y.buffer === instance.buffer;
+    // Several rows at a time, or a part of one.
+    const tall = Math.max(1, Math.min(ROWS, Math.floor(CAPACITY / count)));
+    const wide = Math.min(count, CAPACITY);
+    const left = this.#left;
+    const isSame = a.data === b.data && a.start === b.start &&
+      a.stride === b.stride && a.step === b.step;
+    const right = isSame ? left : this.#right;
+    for (let r = 0; r < rows; r += tall) {
+      const height = Math.min(tall, rows - r);
+      for (let i = 0; i < count; i += wide) {
+        const width = Math.min(wide, count - i);
+        const at = yi + r * count + i;
+        bring(
+          left,
+          memory,
+          a,
+          r * a.stride + i * a.step,
+          height,
+          width,
+          FIRST,
+        );
+        if (!isSame) {
+          bring(
+            right,
+            memory,
+            b,
+            r * b.stride + i * b.step,
+            height,
+            width,
+            SECOND,
+          );
+        }
+        let to = isHere ? y.byteOffset + at * BYTES : STAGING;
+        for (let h = 0; h < height; h++) {
+          run(
+            left.start + h * left.stride,
+            -a.step,
+            right.start + h * right.stride,
+            -b.step,
+            to,
+            width,
+          );
+          to += width * BYTES;
+        }
+        if (!isHere) y.set(this.#staged(memory, height * width), at);
       }
-      if (isSame) right = left;
-      else if (i === 0 || bStep !== 0) {
-        right = bring(memory, b, bi + i, bStep, length, SECOND);
-      }
-      run(left, -aStep, right, -bStep, to, length);
-      if (!isY) y.set(this.#staged(memory, length), yi + i);
     }
   }
 

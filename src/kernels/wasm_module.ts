@@ -48,8 +48,8 @@ export type FoldFunction = (
  */
 export type PieceFunction = (vectors: number, ...rest: number[]) => void;
 
-/** `y = f(x)` on `count` float32 elements; `x` and `y` are byte offsets. */
-export type UnaryFunction = (x: number, y: number, count: number) => void;
+/** `x = f(x)` on `count` float32 elements; `x` is a byte offset. */
+export type UnaryFunction = (x: number, count: number) => void;
 
 /**
  * `y = f(a, b)` on `count` float32 elements; `a`, `b` and `y` are byte offsets.

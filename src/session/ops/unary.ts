@@ -180,9 +180,11 @@ function kernelFrom(
   operation: BinaryOperation,
   number: number,
 ): ElementwiseRun {
-  const a = Float32Array.of(number);
-  return (kernels, x, y) =>
-    kernels.binary(operation, a, 0, 0, x, 0, 1, y, 0, y.length);
+  const a = { data: Float32Array.of(number), start: 0, stride: 0, step: 0 };
+  return (kernels, data, y) => {
+    const b = { data, start: 0, stride: 0, step: 1 };
+    kernels.binary(operation, a, b, y, 0, 1, y.length);
+  };
 }
 
 /** An operator of two, of which the second is a number. */
@@ -190,9 +192,11 @@ function kernelWith(
   operation: BinaryOperation,
   number: number,
 ): ElementwiseRun {
-  const b = Float32Array.of(number);
-  return (kernels, x, y) =>
-    kernels.binary(operation, x, 0, 1, b, 0, 0, y, 0, y.length);
+  const b = { data: Float32Array.of(number), start: 0, stride: 0, step: 0 };
+  return (kernels, data, y) => {
+    const a = { data, start: 0, stride: 0, step: 1 };
+    kernels.binary(operation, a, b, y, 0, 1, y.length);
+  };
 }
 
 /** A run on float32: on kernels where they have the operator and it is worth it. */
