@@ -10,7 +10,8 @@
  * algorithm). Of `2^f` that is 5e-13, as `f` is small beside `d`; of
  * the hyperbolic tangent at most 1.4e-12. So results are rounded from an error
  * of less than a ten thousandth of half a unit in the last place of float32
- * (3e-8 at least): of 6.4 million elements, 5 differed from `Math.exp` rounded.
+ * (3e-8 at least): of all 2^32, 344 of Exp, 174 of Sigmoid and 2322 of Tanh are
+ * not what `Math` gives rounded, but its neighbour.
  *
  * Beyond 104, where float32 has infinity or nothing, or 1, a result is that of
  * 104. NaN stays.

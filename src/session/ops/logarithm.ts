@@ -7,7 +7,10 @@
  *
  * in float64. `2 artanh s / s` is even in `s`: here a polynomial of fourth
  * degree in `s^2 < 0.0295` with the least largest error, 4.3e-12 of the result
- * (by Remez' algorithm), which is a thousandth of what it is rounded by at least.
+ * (by Remez' algorithm): less than a thousandth of half a unit in the last place
+ * of float32 (3e-8 at least), to which it is rounded. Of all 2^32, 1008 are not
+ * `Math.log` rounded, but its neighbour. Measured on 1.6 million elements: half
+ * of the time of a loop that calls `Math.log`.
  *
  * The loop is the definition of what the kernels compute, operation by
  * operation.
