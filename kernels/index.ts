@@ -1,8 +1,31 @@
 // What the module with everything exports: inference, and what follows here.
-// `src/kernels/wasm_module.ts` and `wasm_pieces.ts` list the same names.
+// `src/kernels/wasm_module.ts`, `wasm_pieces.ts` and `wasm_elementwise.ts` list
+// the same names.
 
 import { affineBlock } from "./affine";
 import { decode, encode } from "./convert";
+import {
+  ABS,
+  ADD,
+  binary,
+  CEIL,
+  DIVIDE,
+  EXP,
+  exponential,
+  FLOOR,
+  GREATER,
+  LEAK,
+  LESSER,
+  logarithm,
+  MULTIPLY,
+  ROUND,
+  SIGMOID,
+  SIGN,
+  SQRT,
+  SUBTRACT,
+  TANH,
+  unary,
+} from "./elementwise";
 import { gradientColumns, gradientRows } from "./gradient";
 import { bfloat16, float16 } from "./lanes";
 import { normalizeColumns, normalizeRows } from "./normalize";
@@ -233,4 +256,121 @@ export function encodeBfloat16(
   count: usize,
 ): void {
   encode<bfloat16>(from, to, count);
+}
+
+export function absFloat32(x: usize, count: usize): void {
+  unary(ABS, x, count);
+}
+
+export function ceilFloat32(x: usize, count: usize): void {
+  unary(CEIL, x, count);
+}
+
+export function floorFloat32(x: usize, count: usize): void {
+  unary(FLOOR, x, count);
+}
+
+export function roundFloat32(x: usize, count: usize): void {
+  unary(ROUND, x, count);
+}
+
+export function signFloat32(x: usize, count: usize): void {
+  unary(SIGN, x, count);
+}
+
+export function sqrtFloat32(x: usize, count: usize): void {
+  unary(SQRT, x, count);
+}
+
+export function expFloat32(x: usize, count: usize): void {
+  exponential(EXP, 1.4426950408889634, x, count);
+}
+
+export function sigmoidFloat32(x: usize, count: usize): void {
+  exponential(SIGMOID, -1.4426950408889634, x, count);
+}
+
+export function tanhFloat32(x: usize, count: usize): void {
+  exponential(TANH, 2.8853900817779268, x, count);
+}
+
+export function logFloat32(x: usize, count: usize): void {
+  logarithm(x, count);
+}
+
+export function addFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(ADD, a, aStep, b, bStep, y, count);
+}
+
+export function subtractFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(SUBTRACT, a, aStep, b, bStep, y, count);
+}
+
+export function multiplyFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(MULTIPLY, a, aStep, b, bStep, y, count);
+}
+
+export function divideFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(DIVIDE, a, aStep, b, bStep, y, count);
+}
+
+export function greaterFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(GREATER, a, aStep, b, bStep, y, count);
+}
+
+export function lesserFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(LESSER, a, aStep, b, bStep, y, count);
+}
+
+export function leakFloat32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  y: usize,
+  count: usize,
+): void {
+  binary(LEAK, a, aStep, b, bStep, y, count);
 }

@@ -187,6 +187,84 @@ export interface InferenceKernels {
   allocate?(bytes: number): Allocation | undefined;
 }
 
+/** What {@linkcode ElementwiseKernels} compute from one element. */
+export type UnaryOperation =
+  | "abs"
+  | "ceil"
+  | "exp"
+  | "floor"
+  | "log"
+  | "round"
+  | "sigmoid"
+  | "sign"
+  | "sqrt"
+  | "tanh";
+
+/**
+ * What {@linkcode ElementwiseKernels} compute from two elements. Of equal ones,
+ * `greater` and `lesser` take the first, and NaN where there is one; `leak` is
+ * `a * b` where `a` is below 0, else `a`.
+ */
+export type BinaryOperation =
+  | "add"
+  | "divide"
+  | "greater"
+  | "leak"
+  | "lesser"
+  | "multiply"
+  | "subtract";
+
+/** An operand of {@linkcode ElementwiseKernels.binary}. */
+export interface ElementwiseOperand {
+  /** The array that its elements are in. */
+  readonly data: Float32Array;
+  /** Where its first row begins. */
+  readonly start: number;
+  /** How far it is from one row to the next. */
+  readonly stride: number;
+  /** 1, or 0 for one element for all of a row. */
+  readonly step: number;
+}
+
+/**
+ * Operators on float32 that compute each element by itself. The definition of
+ * each is the loop that runs in its place where there are no such kernels, with
+ * the same bits.
+ */
+export interface ElementwiseKernels {
+  /**
+   * `y = f(x)`.
+   *
+   * @param operation The function.
+   * @param x The input.
+   * @param y The output, of the same length; may be `x` itself, but may not
+   * overlap it otherwise.
+   */
+  unary(operation: UnaryOperation, x: Float32Array, y: Float32Array): void;
+
+  /**
+   * `y = f(a, b)`, row by row.
+   *
+   * @param operation The function.
+   * @param a The first operand.
+   * @param b The second operand.
+   * @param y The output, whose rows follow each other; may be an operand,
+   * element for element, but may not overlap one otherwise.
+   * @param yi Where the output begins.
+   * @param rows How many rows.
+   * @param count The elements of a row.
+   */
+  binary(
+    operation: BinaryOperation,
+    a: ElementwiseOperand,
+    b: ElementwiseOperand,
+    y: Float32Array,
+    yi: number,
+    rows: number,
+    count: number,
+  ): void;
+}
+
 /**
  * Bounds of elements: what is below `low` becomes `low`, then what is above
  * `high` becomes `high`. NaN and -0 stay, and a bound of NaN is none.
@@ -227,6 +305,8 @@ export interface SessionKernels {
     b: Float32Array,
     bounds: Bounds,
   ): void;
+  /** Operators by element; missing where loops over arrays are no worse. */
+  readonly elementwise?: ElementwiseKernels;
 }
 
 /** An implementation of all arithmetic over whole tensors. */

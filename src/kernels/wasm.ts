@@ -15,6 +15,7 @@ import { createTrainingKernels } from "./training.ts";
 import type { Kernels, SessionKernels } from "./types.ts";
 import { instanceOf } from "./wasm_arena.ts";
 import { WASM_HEX } from "./wasm_binary.ts";
+import { ELEMENTWISE_EXPORTS, WasmElementwise } from "./wasm_elementwise.ts";
 import { createWasmInference, type WasmInference } from "./wasm_inference.ts";
 import type { WasmInstance } from "./wasm_instance.ts";
 import {
@@ -28,7 +29,12 @@ import { bindWasmPieces, PIECE_EXPORTS } from "./wasm_pieces.ts";
 export const FULL_FORM: ModuleForm = {
   file: "kernels/evenkeel.wasm",
   embedded: WASM_HEX,
-  exports: [...INFERENCE_EXPORTS, CLAMPED_EXPORT, ...PIECE_EXPORTS],
+  exports: [
+    ...INFERENCE_EXPORTS,
+    CLAMPED_EXPORT,
+    ...PIECE_EXPORTS,
+    ...ELEMENTWISE_EXPORTS,
+  ],
 };
 
 /** The WASM implementation of the kernels. */
@@ -92,6 +98,7 @@ function sessionKernels(staging: WasmInstance): SessionKernels {
       };
       kernels.affineClamped(plane, x, y, ONE, MINUS_ZERO, bounds);
     },
+    elementwise: new WasmElementwise(staging, fullInstanceOf),
   };
   return kernels;
 }

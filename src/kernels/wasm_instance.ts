@@ -25,7 +25,9 @@ import {
 
 // The memory, in bytes: factors, summands, two staging areas, tensors (if
 // any). Training has its four vectors where inference has factors and summands.
-const PARAMETER_BYTES = 32 * 1024;
+
+/** The bytes of the factors, which are at the beginning, and of the summands. */
+export const PARAMETER_BYTES = 32 * 1024;
 const FACTORS = 0;
 const SUMMANDS = FACTORS + PARAMETER_BYTES;
 /** Where the first staging area begins. */

@@ -7,6 +7,7 @@
 import { OptionError, UnsupportedError } from "../errors.ts";
 import type { ElementType } from "../tensor.ts";
 import type { PieceOperation } from "./pieces.ts";
+import type { BinaryOperation, UnaryOperation } from "./types.ts";
 
 /**
  * `y = x * a + b` on a block of `outer * channels * inner` elements.
@@ -52,6 +53,22 @@ export type FoldFunction = (
  */
 export type PieceFunction = (vectors: number, ...rest: number[]) => void;
 
+/** `x = f(x)` on `count` float32 elements; `x` is a byte offset. */
+export type UnaryFunction = (x: number, count: number) => void;
+
+/**
+ * `y = f(a, b)` on `count` float32 elements; `a`, `b` and `y` are byte offsets.
+ * The step of an operand is -1, or 0 where eight equal elements stand for all.
+ */
+export type BinaryFunction = (
+  a: number,
+  aStep: number,
+  b: number,
+  bStep: number,
+  y: number,
+  count: number,
+) => void;
+
 /** Converts `count` elements from one byte offset to another. */
 export type ConvertFunction = (from: number, to: number, count: number) => void;
 
@@ -79,6 +96,10 @@ export interface WasmExports {
     direction: "decode" | "encode",
     type: "float16" | "bfloat16",
   ): ConvertFunction;
+  /** Operators from one float32 element. */
+  unary(operation: UnaryOperation): UnaryFunction;
+  /** Operators from two float32 elements. */
+  binary(operation: BinaryOperation): BinaryFunction;
 }
 
 const SUFFIXES: Readonly<Record<ElementType, string>> = {
@@ -216,6 +237,15 @@ export function instantiate(
     }
     return found;
   };
+  const operators = new Map<string, unknown>();
+  const float32 = (operation: UnaryOperation | BinaryOperation): unknown => {
+    let found = operators.get(operation);
+    if (!found) {
+      found = exports[operation + SUFFIXES.float32];
+      operators.set(operation, found);
+    }
+    return found;
+  };
   const affine = (type: ElementType): AffineFunction =>
     exports[`affine${SUFFIXES[type]}`] as AffineFunction;
   return {
@@ -234,6 +264,8 @@ export function instantiate(
       ]!,
     convert: (direction, type) =>
       exports[direction + SUFFIXES[type]] as ConvertFunction,
+    unary: (operation) => float32(operation) as UnaryFunction,
+    binary: (operation) => float32(operation) as BinaryFunction,
   };
 }
 

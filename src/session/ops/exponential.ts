@@ -1,113 +1,105 @@
 /**
  * Exponentials of float32 elements.
  *
- * `Math.exp` is a call into the engine for every element. Here it is a look-up
- * and a short polynomial in the loop itself: with `k` the integer next to
- * `x * 512 / ln 2`,
+ * With `k` the integer next to `t = x / ln 2` and `f = t - k`,
  *
- *     e^x = 2^(k / 512) * e^r    |r| <= ln 2 / 1024 < 6.8e-4
+ *     e^x = 2^k * 2^f    2^f = (d + f) / (d - f)    |f| <= 1/2
  *
- * and `1 + r + r^2 / 2` for `e^r`, in float64. What that leaves out is below
- * `r^3 / 6 < 5.3e-11` of the result: less than a thousandth of half a unit in
- * the last place of float32 (6e-8), to which it is rounded at the end.
- * Measured on 1.6 million elements: Sigmoid in 0.4 and Tanh in half of the time
- * of loops that call `Math.exp` and `Math.tanh`.
+ * in float64. `d` is even in `f`: `f * coth(f / 2 * ln 2)`, here a polynomial of
+ * third degree in `f^2` with the least largest error, 1.4e-12 of `d` (by Remez'
+ * algorithm). Of `2^f` that is 5e-13, as `f` is small beside `d`; of
+ * the hyperbolic tangent at most 1.4e-12. So results are rounded from an error
+ * of less than a ten thousandth of half a unit in the last place of float32
+ * (3e-8 at least): of all 2^32, 344 of Exp, 174 of Sigmoid and 2322 of Tanh are
+ * not what `Math` gives rounded, but its neighbour.
+ *
+ * Beyond 104, where float32 has infinity or nothing, or 1, a result is that of
+ * 104. NaN stays.
+ *
+ * These loops are the definition of what the kernels compute, operation by
+ * operation. They also run where there are no such kernels, or few elements;
+ * measured on 1.6 million, Exp and Sigmoid then take 0.4 of the time of loops that
+ * call `Math.exp`, and Tanh 0.3 of that of one with `Math.tanh`.
  *
  * @module
  */
 
-/** How many powers there are from one power of two to the next. */
-const STEPS = 512;
-/** The lowest power of two; below it, float32 has nothing. */
-const LOWEST = -150;
-/** The highest exponents: results outside are for `Math`. */
-const LEAST = -103;
-const MOST = 88;
-/** Where the hyperbolic tangent is neither its argument nor 1, or nearly so. */
-const LEAST_TANGENT = 2 ** -9;
-const MOST_TANGENT = 10;
+/** The largest `k`: Tanh takes the exponential of `2 * x`. */
+const HIGHEST = 301;
 
-/** `2^(j / 512)` and `2^k`. */
-interface Powers {
-  readonly fractions: Float64Array;
-  readonly wholes: Float64Array;
-}
+let powers: Float64Array | undefined;
 
-let powers: Powers | undefined;
-
-/** Computed when they are needed first: a model may have no use for them. */
-function tables(): Powers {
-  return powers ??= {
-    fractions: Float64Array.from({ length: STEPS }, (_, j) => 2 ** (j / STEPS)),
-    wholes: Float64Array.from(
-      { length: 1 - 2 * LOWEST },
-      (_, k) => 2 ** (k + LOWEST),
-    ),
-  };
+/** `2^k`. Computed when they are needed first: a model may have no use for them. */
+function table(): Float64Array {
+  return powers ??= Float64Array.from(
+    { length: 1 + 2 * HIGHEST },
+    (_, k) => 2 ** (k - HIGHEST),
+  );
 }
 
 // The same three times: a function that is called for each element, and tells
 // two numbers, would cost more than what it computes. What the loops need is in
-// their function, for V8 to know.
+// them, as literals: with names for 104 and `HIGHEST`, which V8 does not know in
+// a loop that it compiles while it runs, they take 1.5 times as long.
+//
+// The sum with 1.5 * 2^52 + 1023 is rounded to an integer. The kernels find
+// `k + 1023` in its lowest bits.
 
-/** `e^x`, rounded from an error of at most 6e-11 of the result. */
+/** `e^x`. */
 export function expFloat32(x: Float32Array, y: Float32Array): void {
-  const { fractions, wholes } = tables();
-  const scale = STEPS / Math.LN2;
-  const step = Math.LN2 / STEPS;
-  const origin = 0.5 - LOWEST * STEPS;
-  const [least, most] = [LEAST, MOST];
+  const wholes = table();
   for (let i = 0; i < y.length; i++) {
-    const value = x[i]!;
-    if (value > least && value < most) {
-      const t = value * scale + origin;
-      const k = t | 0;
-      const r = (t - 0.5 - k) * step;
-      const power = fractions[k & 511]! * wholes[k >> 9]!;
-      y[i] = power + power * (r + r * r * 0.5);
-    } else y[i] = Math.exp(value);
+    let value = x[i]!;
+    if (value > 104) value = 104;
+    else if (value < -104) value = -104;
+    const t = value * Math.LOG2E;
+    const k = (t + 6755399441056767) - 6755399441056767;
+    const f = t - k;
+    const z = f * f;
+    const d = ((0.000010518951153846596 * z - 0.0009250586207437091) * z +
+          0.11552452960156462) * z + 2.8853900817817575;
+    y[i] = (d + f) * wholes[(k + 301) | 0]! / (d - f);
   }
 }
 
-/** `1 / (1 + e^-x)`, to the same accuracy. */
+/** `1 / (1 + e^-x)`. */
 export function sigmoidFloat32(x: Float32Array, y: Float32Array): void {
-  const { fractions, wholes } = tables();
-  const scale = STEPS / Math.LN2;
-  const step = Math.LN2 / STEPS;
-  const origin = 0.5 - LOWEST * STEPS;
-  const [least, most] = [LEAST, MOST];
+  const wholes = table();
   for (let i = 0; i < y.length; i++) {
-    const value = -x[i]!;
-    if (value > least && value < most) {
-      const t = value * scale + origin;
-      const k = t | 0;
-      const r = (t - 0.5 - k) * step;
-      const power = fractions[k & 511]! * wholes[k >> 9]!;
-      y[i] = 1 / (1 + (power + power * (r + r * r * 0.5)));
-    } else y[i] = 1 / (1 + Math.exp(value));
+    let value = x[i]!;
+    if (value > 104) value = 104;
+    else if (value < -104) value = -104;
+    const t = value * -Math.LOG2E;
+    const k = (t + 6755399441056767) - 6755399441056767;
+    const f = t - k;
+    const z = f * f;
+    const d = ((0.000010518951153846596 * z - 0.0009250586207437091) * z +
+          0.11552452960156462) * z + 2.8853900817817575;
+    const under = d - f;
+    y[i] = under / (under + (d + f) * wholes[(k + 301) | 0]!);
   }
 }
 
 /**
- * The hyperbolic tangent as `m / (m + 2)` with `m = e^2x - 1`, to the same
- * accuracy: one more term of the polynomial, because what is near to 1 goes.
+ * The hyperbolic tangent, `(e^2x - 1) / (e^2x + 1)`, without a difference of
+ * what is nearly equal: for small elements, `2^k` is exactly 1.
  */
 export function tanhFloat32(x: Float32Array, y: Float32Array): void {
-  const { fractions, wholes } = tables();
-  const scale = 2 * STEPS / Math.LN2;
-  const step = Math.LN2 / STEPS;
-  const origin = 0.5 - LOWEST * STEPS;
-  const [least, most] = [LEAST_TANGENT, MOST_TANGENT];
+  const wholes = table();
   for (let i = 0; i < y.length; i++) {
-    const value = x[i]!;
-    const size = Math.abs(value);
-    if (size > least && size < most) {
-      const t = value * scale + origin;
-      const k = t | 0;
-      const r = (t - 0.5 - k) * step;
-      const power = fractions[k & 511]! * wholes[k >> 9]!;
-      const m = (power - 1) + power * (r + r * r * (0.5 + r * (1 / 6)));
-      y[i] = m / (m + 2);
-    } else y[i] = Math.tanh(value);
+    let value = x[i]!;
+    if (value > 104) value = 104;
+    else if (value < -104) value = -104;
+    const t = value * (2 * Math.LOG2E);
+    const k = (t + 6755399441056767) - 6755399441056767;
+    const f = t - k;
+    const z = f * f;
+    const d = ((0.000010518951153846596 * z - 0.0009250586207437091) * z +
+          0.11552452960156462) * z + 2.8853900817817575;
+    const power = wholes[(k + 301) | 0]!;
+    const more = power + 1;
+    const less = 1 - power;
+    // -0 stays: from it, 0 is taken off.
+    y[i] = (more * f - less * d) / (more * d - less * f);
   }
 }

@@ -12,9 +12,20 @@
  */
 
 import { bitsOf, FEW } from "../../kernels/float32_bits.ts";
+import type { BinaryOperation } from "../../kernels/types.ts";
+
+/**
+ * From how many elements on kernels are called, where they have the operator.
+ * Measured at this number, Abs, Exp and Max take half of the time of their loops
+ * (of which 0.2 microseconds are the call, and 0.6 with two operands), and Add
+ * takes as long.
+ */
+export const LEAST_FOR_KERNELS = 256;
 
 /** `y = f(a, b)` for each element. `y` may be an operand. */
 export interface Float32Loops {
+  /** The same on kernels; missing where they do not have it. */
+  readonly operation?: BinaryOperation;
   /** Arrays of one length. */
   readonly both: (a: Float32Array, b: Float32Array, y: Float32Array) => void;
   /** One element, and elements of the same places. */
@@ -49,6 +60,7 @@ export interface Float32Loops {
 
 /** `a + b`. */
 export const addLoops: Float32Loops = {
+  operation: "add",
   both: (a, b, y) => {
     for (let i = 0; i < y.length; i++) y[i] = a[i]! + b[i]!;
   },
@@ -65,6 +77,7 @@ export const addLoops: Float32Loops = {
 
 /** `a - b`. */
 export const subtractLoops: Float32Loops = {
+  operation: "subtract",
   both: (a, b, y) => {
     for (let i = 0; i < y.length; i++) y[i] = a[i]! - b[i]!;
   },
@@ -84,6 +97,7 @@ export const subtractLoops: Float32Loops = {
 
 /** `a * b`. */
 export const multiplyLoops: Float32Loops = {
+  operation: "multiply",
   both: (a, b, y) => {
     for (let i = 0; i < y.length; i++) y[i] = a[i]! * b[i]!;
   },
@@ -101,6 +115,7 @@ export const multiplyLoops: Float32Loops = {
 
 /** `a / b`. */
 export const divideLoops: Float32Loops = {
+  operation: "divide",
   both: (a, b, y) => {
     for (let i = 0; i < y.length; i++) y[i] = a[i]! / b[i]!;
   },
@@ -129,10 +144,7 @@ export const powerLoops: Float32Loops = {
   },
   second: (a, b, at, y, start, end) => {
     const value = b[at]!;
-    if (value === 2) {
-      // What most models have; the product is exact in float64.
-      for (let i = start; i < end; i++) y[i] = a[i]! * a[i]!;
-    } else for (let i = start; i < end; i++) y[i] = a[i]! ** value;
+    for (let i = start; i < end; i++) y[i] = a[i]! ** value;
   },
 };
 
@@ -186,6 +198,7 @@ const greaterSecondMany: Float32Loops["second"] = (a, b, at, y, start, end) => {
 
 /** The greater of two. */
 export const greaterLoops: Float32Loops = {
+  operation: "greater",
   both: (a, b, y) => {
     const aBits = bitsOf(a);
     const bBits = bitsOf(b);
@@ -252,6 +265,7 @@ const lesserSecondMany: Float32Loops["second"] = (a, b, at, y, start, end) => {
 
 /** The lesser of two. */
 export const lesserLoops: Float32Loops = {
+  operation: "lesser",
   both: (a, b, y) => {
     const aBits = bitsOf(a);
     const bBits = bitsOf(b);

@@ -1,4 +1,5 @@
-// The loops that are written out for float32, against one call per element.
+// The loops that are written out for float32, and the kernels that run in their
+// place, against one call per element.
 
 import { assert, assertEquals } from "@std/assert";
 import { createSession } from "../session.ts";
@@ -32,7 +33,10 @@ function makeValues(count: number, seed = 1): Float32Array {
   return values;
 }
 
-/** Runs a node with inputs `a`, `b`, `c` and so on, none of them constant. */
+/**
+ * Runs a node with inputs `a`, `b`, `c` and so on, none of them constant, on
+ * loops and on the WASM kernels, which have to give the same bits.
+ */
 async function runNode(
   node: Pick<TestNode, "op" | "attributes">,
   inputs: readonly [Float32Array, readonly number[]][],
@@ -48,16 +52,20 @@ async function runNode(
     ),
     outputs: ["y"],
   });
-  await using session = await createSession(model);
-  const { y } = await session.run(
-    Object.fromEntries(
-      inputs.map((
-        [data, dims],
-        i,
-      ) => [names[i]!, { type: "float32", dims, data }]),
-    ),
+  const feeds = Object.fromEntries(
+    inputs.map((
+      [data, dims],
+      i,
+    ) => [names[i]!, { type: "float32" as const, dims, data }]),
   );
-  return y!.data as Float32Array;
+  const results: Float32Array[] = [];
+  for (const kernels of ["typed-array", "wasm"] as const) {
+    await using session = await createSession(model, { kernels });
+    const { y } = await session.run(feeds);
+    results.push(y!.data as Float32Array);
+  }
+  assertBits(results[1]!, results[0]!);
+  return results[0]!;
 }
 
 /** Equal but for what NaNs carry. */
@@ -82,6 +90,9 @@ function roundHalfToEven(x: number): number {
     : low;
 }
 
+/** Lengths of every remainder that the kernels can have. */
+const REMAINDERS = Array.from({ length: 9 }, (_, i) => 255 + i);
+
 const UNARY: Readonly<Record<string, (x: number) => number>> = {
   Abs: Math.abs,
   Ceil: Math.ceil,
@@ -96,8 +107,8 @@ const UNARY: Readonly<Record<string, (x: number) => number>> = {
 
 for (const [op, of] of Object.entries(UNARY)) {
   Deno.test(`${op} of every kind of float32`, async () => {
-    // Up to 64 elements, some loops are others.
-    for (const count of [1, 64, 65, 60_000]) {
+    // Up to 64 elements, some loops are others; kernels run from 256 on.
+    for (const count of [1, 64, 65, ...REMAINDERS, 60_000]) {
       const x = makeValues(count);
       assertBits(await runNode({ op }, [[x, [count]]]), x.map(of));
     }
@@ -125,31 +136,59 @@ Deno.test("Clip to every kind of bound", async () => {
   }
 });
 
-const EXPONENTIAL: Readonly<Record<string, (x: number) => number>> = {
+Deno.test("LeakyRelu by every kind of factor", async () => {
+  for (const alpha of [0.01, 0, -0.5, 3, Infinity, NaN]) {
+    const factor = Math.fround(alpha);
+    for (const count of [1, ...REMAINDERS, 3000]) {
+      const x = makeValues(count);
+      const node = { op: "LeakyRelu", attributes: { alpha: { f: alpha } } };
+      const y = await runNode(node, [[x, [count]]]);
+      assertBits(y, x.map((value) => value < 0 ? value * factor : value));
+    }
+  }
+});
+
+const TRANSCENDENTAL: Readonly<Record<string, (x: number) => number>> = {
   Exp: Math.exp,
+  Log: Math.log,
   Sigmoid: (x) => 1 / (1 + Math.exp(-x)),
   Tanh: Math.tanh,
 };
 
-for (const [op, of] of Object.entries(EXPONENTIAL)) {
+/** Every so many float32, from among all of them. */
+function everyFloat32(step: number): Float32Array {
+  const count = Math.floor(2 ** 32 / step);
+  return new Float32Array(
+    Uint32Array.from({ length: count }, (_, i) => i * step).buffer,
+  );
+}
+
+for (const [op, of] of Object.entries(TRANSCENDENTAL)) {
   Deno.test(`${op} is as good as rounded once`, async () => {
-    const x = makeValues(200_000);
-    const y = await runNode({ op }, [[x, [x.length]]]);
-    // Half a unit of the largest significand, or of the smallest number, and
-    // what the look-up and the polynomial leave: see exponential.ts.
-    const relative = 2 ** -24 + 6e-11;
-    for (let i = 0; i < x.length; i++) {
-      const expected = of(x[i]!);
-      const rounded = Math.fround(expected);
-      if (!Number.isFinite(rounded) || expected === 0) {
-        assert(Object.is(y[i], rounded), `${op}(${x[i]}): got ${y[i]}`);
-        continue;
+    for (
+      const x of [
+        ...REMAINDERS.map((count) => makeValues(count)),
+        makeValues(200_000),
+        everyFloat32(8209), // a prime: half a million of all exponents
+      ]
+    ) {
+      const y = await runNode({ op }, [[x, [x.length]]]);
+      // Half a unit of the largest significand, or of the smallest number, and
+      // what the polynomials leave: see exponential.ts and logarithm.ts.
+      const relative = 2 ** -24 + 5e-12;
+      for (let i = 0; i < x.length; i++) {
+        const expected = of(x[i]!);
+        const rounded = Math.fround(expected);
+        if (!Number.isFinite(rounded) || expected === 0) {
+          assert(Object.is(y[i], rounded), `${op}(${x[i]}): got ${y[i]}`);
+          continue;
+        }
+        const error = Math.abs(y[i]! - expected);
+        assert(
+          error <= Math.max(Math.abs(expected) * relative, 2 ** -150),
+          `${op}(${x[i]}): expected ${expected}, got ${y[i]}`,
+        );
       }
-      const error = Math.abs(y[i]! - expected);
-      assert(
-        error <= Math.max(Math.abs(expected) * relative, 2 ** -150),
-        `${op}(${x[i]}): expected ${expected}, got ${y[i]}`,
-      );
     }
   });
 }
@@ -190,7 +229,7 @@ function broadcast(
 
 /** Operands' extents, and the result's: rows of many lengths, repeated or not. */
 const SHAPES: readonly (readonly (readonly number[])[])[] = [
-  ...[1, 3, 64, 65, 255, 256, 700].flatMap((row) => [
+  ...[1, 3, 64, 65, ...REMAINDERS, 700].flatMap((row) => [
     [[3, row], [3, row], [3, row]],
     [[3, row], [3, 1], [3, row]],
     [[3, 1], [3, row], [3, row]],

@@ -7,6 +7,7 @@
 import { NORMALIZATIONS } from "./batch_normalization.ts";
 import { BINARY } from "./binary.ts";
 import { CASTS } from "./cast.ts";
+import { CLAMPS } from "./clamp.ts";
 import { CONSTANTS } from "./constants.ts";
 import { MOVES } from "./move.ts";
 import type { Operator, OperatorTable } from "./operator.ts";
@@ -18,6 +19,7 @@ import { VIEWS } from "./views.ts";
 const TABLE: OperatorTable = /* @__PURE__ */ (() => ({
   ...BINARY,
   ...CASTS,
+  ...CLAMPS,
   ...CONSTANTS,
   ...MOVES,
   ...NORMALIZATIONS,

@@ -9,15 +9,20 @@
  * @module
  */
 
-import type { Bounds } from "../../kernels/types.ts";
+import type {
+  BinaryOperation,
+  ElementwiseKernels,
+  UnaryOperation,
+} from "../../kernels/types.ts";
 import type { OnnxData, OnnxType } from "../../onnx/element_types.ts";
-import { countOf, isFloat, isWide, type Spec } from "../values.ts";
+import { isFloat, isWide } from "../values.ts";
 import { expFloat32, sigmoidFloat32, tanhFloat32 } from "./exponential.ts";
 import { bitsOf } from "../../kernels/float32_bits.ts";
+import { LEAST_FOR_KERNELS } from "./float32_loops.ts";
 import { throughFloat32, widened } from "./half.ts";
+import { logFloat32 } from "./logarithm.ts";
 import {
   commonType,
-  failShape,
   type Inputs,
   type Operator,
   type OperatorNode,
@@ -29,11 +34,12 @@ import {
 /** Fills `y` from `x`; both have one length, and may be one array. */
 type Fill<T> = (x: T, y: T) => void;
 
-// A loop of its own for each common operator on float32: V8 compiles one
-// loop that calls different functions for the slowest of them. It has no
-// vectors, which bounds them all: on 6 MB, a loop that only copies takes 1.6 to
-// 2 times as long as a memory copy, and a square root or a quotient of float64
-// 3 to 4.5 times, while onnxruntime-web takes 3 to 4 for each, copies included.
+// The loops run where the kernels have no operators, and on few elements, as
+// calling a kernel takes as long as some of them. There is one for each common
+// operator on float32: V8 compiles one loop that calls different functions for
+// the slowest of them. It has no vectors, which bounds them all: on 6 MB, a loop
+// that only copies takes 1.6 to 2 times as long as a memory copy, and a square
+// root or a quotient of float64 3 to 4.5 times.
 
 // Where a sign decides, they take it from the bits: see `clamp_loops.ts`.
 
@@ -90,10 +96,6 @@ function signFloat32(x: Float32Array, y: Float32Array): void {
   }
 }
 
-function logFloat32(x: Float32Array, y: Float32Array): void {
-  for (let i = 0; i < y.length; i++) y[i] = Math.log(x[i]!);
-}
-
 function leakyReluFloat32(alpha: number): Fill<Float32Array> {
   if (alpha >= 0 && alpha < Infinity) {
     // By the sign, without a branch as in Relu; -0 times such a number is -0.
@@ -113,20 +115,76 @@ function leakyReluFloat32(alpha: number): Fill<Float32Array> {
   };
 }
 
-/** One element of another type. */
-interface Scalar {
+/** An operator, element by element. */
+export interface Scalar {
+  /** On numbers. */
   readonly number: (x: number) => number;
   /** The same on 64-bit integers; missing if the operator has floats only. */
   readonly bigint?: (x: bigint) => bigint;
+  /** On float32. */
   readonly float32?: Fill<Float32Array>;
-  /** What that is on float32, if it only bounds. */
-  readonly bounds?: Bounds;
+  /** The same as `float32` on kernels; missing where they do not have it. */
+  readonly kernel?: ElementwiseRun;
 }
 
-function elementwise(
+/** Computes `y` from `x` on kernels. */
+type ElementwiseRun = (
+  kernels: ElementwiseKernels,
+  x: Float32Array,
+  y: Float32Array,
+) => void;
+
+/** An operator of the kernels. */
+function kernelOf(operation: UnaryOperation): ElementwiseRun {
+  return (kernels, x, y) => kernels.unary(operation, x, y);
+}
+
+/** An operator of two, of which the first is a number. */
+function kernelFrom(
+  operation: BinaryOperation,
+  number: number,
+): ElementwiseRun {
+  const a = { data: Float32Array.of(number), start: 0, stride: 0, step: 0 };
+  return (kernels, data, y) => {
+    const b = { data, start: 0, stride: 0, step: 1 };
+    kernels.binary(operation, a, b, y, 0, 1, y.length);
+  };
+}
+
+/** An operator of two, of which the second is a number. */
+function kernelWith(
+  operation: BinaryOperation,
+  number: number,
+): ElementwiseRun {
+  const b = { data: Float32Array.of(number), start: 0, stride: 0, step: 0 };
+  return (kernels, data, y) => {
+    const a = { data, start: 0, stride: 0, step: 1 };
+    kernels.binary(operation, a, b, y, 0, 1, y.length);
+  };
+}
+
+/** A run on float32: on kernels where they have the operator and it is worth it. */
+function float32Run(
+  node: OperatorNode,
+  fill: Fill<Float32Array>,
+  kernel: ElementwiseRun | undefined,
+): Run {
+  return (inputs, outputs) => {
+    const x = inputs[0] as Float32Array;
+    const y = outputs[0] as Float32Array;
+    const kernels = kernel && y.length >= LEAST_FOR_KERNELS
+      ? node.kernels().elementwise
+      : undefined;
+    if (kernels) kernel!(kernels, x, y);
+    else fill(x, y);
+  };
+}
+
+/** What such an operator does. */
+export function elementwise(
   node: OperatorNode,
   inputs: Inputs,
-  { number, bigint, float32, bounds }: Scalar,
+  { number, bigint, float32, kernel }: Scalar,
 ): Outcome {
   const x = inputs.get(0);
   commonType(
@@ -136,43 +194,10 @@ function elementwise(
   );
   const y = { type: x.type, dims: x.dims };
   const wide = widened(x);
-  if (wide.type === "float32" && bounds) {
-    return clamped(node, x, [x], () => bounds, bounds);
-  }
   const run: Run = wide.type === "float32" && float32
-    ? ([x], [y]) => float32(x as Float32Array, y as Float32Array)
+    ? float32Run(node, float32, kernel)
     : ([x], [y]) => mapElements(x!, y!, number, bigint);
   return { outputs: [y], run: throughFloat32([x], [y], run), reuse: [0] };
-}
-
-/**
- * What bounds float32, or 16-bit floats by way of it.
- *
- * @param node The node.
- * @param x Its input.
- * @param inputs That, and inputs with bounds.
- * @param boundsOf Finds the bounds in a run.
- * @param constant The bounds, if they are known.
- */
-function clamped(
-  node: OperatorNode,
-  x: Spec,
-  inputs: readonly (Spec | undefined)[],
-  boundsOf: (inputs: readonly (OnnxData | undefined)[]) => Bounds,
-  constant: Bounds | undefined,
-): Outcome {
-  const y = { type: x.type, dims: x.dims };
-  return {
-    outputs: [y],
-    reuse: [0],
-    clamp: x.type === "float32" ? constant : undefined,
-    run: throughFloat32(inputs, [y], (ins, [y]) =>
-      node.kernels().clamp(
-        ins[0] as Float32Array,
-        y as Float32Array,
-        boundsOf(ins),
-      )),
-  };
 }
 
 function mapElements(
@@ -201,12 +226,6 @@ function unary(scalar: Scalar, since = 1): Operator {
   };
 }
 
-const relu: Scalar = {
-  number: (x) => x < 0 ? 0 : x,
-  bigint: (x) => x < 0n ? 0n : x,
-  bounds: { low: 0, high: Infinity },
-};
-
 const leakyRelu: Operator = {
   since: 1,
   inputs: [1, 1],
@@ -215,90 +234,9 @@ const leakyRelu: Operator = {
     const scalar = {
       number: (x: number) => x < 0 ? x * alpha : x,
       float32: leakyReluFloat32(alpha),
+      kernel: kernelWith("leak", alpha),
     };
     return (inputs) => elementwise(node, inputs, scalar);
-  },
-};
-
-/** What a missing bound is, so that infinities become finite, as in onnxruntime. */
-const LARGEST: Readonly<Record<string, number>> = {
-  float16: 65504,
-  bfloat16: 2 ** 128 - 2 ** 120,
-  float32: 2 ** 128 - 2 ** 104,
-  float64: Number.MAX_VALUE,
-};
-
-/** The same in any type; the lesser and the greater of two are of that type. */
-function clipElements(
-  x: OnnxData,
-  y: OnnxData,
-  low: number | bigint | undefined,
-  high: number | bigint | undefined,
-): void {
-  const target = y as { [index: number]: number | bigint };
-  for (let i = 0; i < y.length; i++) {
-    let value: number | bigint = x[i]!;
-    if (low !== undefined && value < low) value = low;
-    if (high !== undefined && value > high) value = high;
-    target[i] = value;
-  }
-}
-
-/** The first opset whose Clip has its bounds as inputs. */
-const CLIP_INPUT_OPSET = 11;
-
-const clip: Operator = {
-  since: 1,
-  inputs: [1, 3],
-  load(node) {
-    const isInput = node.opset >= CLIP_INPUT_OPSET;
-    const low = isInput ? undefined : node.attributes.float("min", undefined);
-    const high = isInput ? undefined : node.attributes.float("max", undefined);
-    return (inputs) => {
-      const x = inputs.get(0);
-      const bounds = isInput ? [inputs.optional(1), inputs.optional(2)] : [];
-      const given = bounds.filter((each) => each !== undefined);
-      const type = commonType(node, [x, ...given], isNumeric);
-      for (const { dims } of given) {
-        // Lists of one are beyond the schema, but found in files.
-        if (countOf(dims) !== 1) {
-          failShape(
-            node,
-            `expected numbers as bounds, got [${dims.join(", ")}]`,
-          );
-        }
-      }
-      const bound = LARGEST[type];
-      if (widened(x).type === "float32") {
-        const boundsOf = (
-          [, least, most]: readonly (OnnxData | undefined)[],
-        ): Bounds => ({
-          low: (least?.[0] as number | undefined) ?? low ?? -bound!,
-          high: (most?.[0] as number | undefined) ?? high ?? bound!,
-        });
-        const isConstant = given.every(({ value }) => value !== undefined);
-        return clamped(
-          node,
-          x,
-          [x, ...bounds],
-          boundsOf,
-          isConstant
-            ? boundsOf([undefined, ...bounds.map((each) => each?.value)])
-            : undefined,
-        );
-      }
-      return {
-        outputs: [{ type: x.type, dims: x.dims }],
-        reuse: [0],
-        run: ([x, least, most], [y]) =>
-          clipElements(
-            x!,
-            y!,
-            least?.[0] ?? low ?? (bound && -bound),
-            most?.[0] ?? high ?? bound,
-          ),
-      };
-    };
   },
 };
 
@@ -330,27 +268,65 @@ export const UNARY: OperatorTable = /* @__PURE__ */ (() => ({
     number: Math.abs,
     bigint: (x) => x < 0n ? -x : x,
     float32: absFloat32,
+    kernel: kernelOf("abs"),
   }),
-  Ceil: unary({ number: Math.ceil, float32: ceilFloat32 }),
-  Clip: clip,
-  Exp: unary({ number: Math.exp, float32: expFloat32 }),
-  Floor: unary({ number: Math.floor, float32: floorFloat32 }),
+  Ceil: unary({
+    number: Math.ceil,
+    float32: ceilFloat32,
+    kernel: kernelOf("ceil"),
+  }),
+  Exp: unary({
+    number: Math.exp,
+    float32: expFloat32,
+    kernel: kernelOf("exp"),
+  }),
+  Floor: unary({
+    number: Math.floor,
+    float32: floorFloat32,
+    kernel: kernelOf("floor"),
+  }),
   LeakyRelu: leakyRelu,
-  Log: unary({ number: Math.log, float32: logFloat32 }),
-  Neg: unary({ number: (x) => -x, bigint: (x) => -x, float32: negFloat32 }),
+  Log: unary({
+    number: Math.log,
+    float32: logFloat32,
+    kernel: kernelOf("log"),
+  }),
+  Neg: unary({
+    number: (x) => -x,
+    bigint: (x) => -x,
+    float32: negFloat32,
+    kernel: kernelWith("multiply", -1),
+  }),
   Not: not,
-  Reciprocal: unary({ number: (x) => 1 / x, float32: reciprocalFloat32 }),
-  Relu: unary(relu),
-  Round: unary({ number: roundHalfToEven, float32: roundFloat32 }, 11),
+  Reciprocal: unary({
+    number: (x) => 1 / x,
+    float32: reciprocalFloat32,
+    kernel: kernelFrom("divide", 1),
+  }),
+  Round: unary({
+    number: roundHalfToEven,
+    float32: roundFloat32,
+    kernel: kernelOf("round"),
+  }, 11),
   Sigmoid: unary({
     number: (x) => 1 / (1 + Math.exp(-x)),
     float32: sigmoidFloat32,
+    kernel: kernelOf("sigmoid"),
   }),
   Sign: unary({
     number: (x) => x > 0 ? 1 : x < 0 ? -1 : x === 0 ? 0 : NaN, // 0 for -0
     bigint: (x) => x > 0n ? 1n : x < 0n ? -1n : 0n,
     float32: signFloat32,
+    kernel: kernelOf("sign"),
   }, 9),
-  Sqrt: unary({ number: Math.sqrt, float32: sqrtFloat32 }),
-  Tanh: unary({ number: Math.tanh, float32: tanhFloat32 }),
+  Sqrt: unary({
+    number: Math.sqrt,
+    float32: sqrtFloat32,
+    kernel: kernelOf("sqrt"),
+  }),
+  Tanh: unary({
+    number: Math.tanh,
+    float32: tanhFloat32,
+    kernel: kernelOf("tanh"),
+  }),
 }))();
