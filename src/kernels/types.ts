@@ -305,6 +305,7 @@ export interface SessionKernels {
     b: Float32Array,
     bounds: Bounds,
   ): void;
+
   /** Operators by element; missing where loops over arrays are no worse. */
   readonly elementwise?: ElementwiseKernels;
 }
