@@ -74,13 +74,14 @@ const columnsFloat32: AffineBlock<Float32Array, Float32Array> = (
   parameter,
 ) => {
   const end = element + outer * channels;
+  const step = channels & INDEX;
   const block = Math.floor(BLOCK_ELEMENTS / channels) * channels;
   for (let start = element; start < end; start += block) {
-    const stop = Math.min(end, start + block);
+    const stop = Math.min(end, start + block) & INDEX;
     for (let c = 0; c < channels; c++) {
       const factor = a[parameter + c]!;
       const summand = b[parameter + c]!;
-      for (let i = start + c; i < stop; i += channels) {
+      for (let i = (start + c) & INDEX; i < stop; i += step) {
         y[i] = Math.fround(x[i]! * factor) + summand;
       }
     }
@@ -130,13 +131,14 @@ const columnsFloat64: AffineBlock<Float64Array, Float64Array> = (
   parameter,
 ) => {
   const end = element + outer * channels;
+  const step = channels & INDEX;
   const block = Math.floor(BLOCK_ELEMENTS / channels) * channels;
   for (let start = element; start < end; start += block) {
-    const stop = Math.min(end, start + block);
+    const stop = Math.min(end, start + block) & INDEX;
     for (let c = 0; c < channels; c++) {
       const factor = a[parameter + c]!;
       const summand = b[parameter + c]!;
-      for (let i = start + c; i < stop; i += channels) {
+      for (let i = (start + c) & INDEX; i < stop; i += step) {
         y[i] = x[i]! * factor + summand;
       }
     }
