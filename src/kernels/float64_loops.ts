@@ -9,7 +9,8 @@
  *
  * Loops that are shared, or call what computes an element, are not inlined
  * well enough either. Arrays that the elements of a piece are in are accessed
- * from `at` on, vectors from `slot` on.
+ * from `at` on, vectors from `slot` on; no index of a piece is above
+ * {@linkcode INDEX}.
  *
  * @module
  */
@@ -20,10 +21,13 @@ import type { PieceLoops } from "./piece_loops.ts";
 type Elements = Float64Array;
 
 /**
- * Rows that columns are summed over at a time: their cache lines stay in the
- * L1 cache while the columns go by.
+ * The largest index. Where a loop counts from `& INDEX` up to `& INDEX`, V8
+ * knows that its index is not negative and does not overflow, and neither looks
+ * for that nor extends its sign; in pieces of 32768 elements, the loops took
+ * 0.60 to 0.91 of the time. A constant of this file, as V8 knows no value of
+ * another module's.
  */
-const STRIP = 16;
+const INDEX = 0x7fffffff;
 
 function momentsRows(
   vectors: SlotVectors,
@@ -35,12 +39,12 @@ function momentsRows(
 ): void {
   const [means, sums, products] = vectors;
   const whole = length - length % 8;
-  for (let s = slot, i = at; s < slot + rows; s++) {
+  for (let s = slot; s < slot + rows; s++, at += length) {
     const mean = means[s]!;
     let sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
     let product0 = 0, product1 = 0, product2 = 0, product3 = 0;
-    const end = i + length;
-    for (const last = i + whole; i < last; i += 4) {
+    const last = (at + whole) & INDEX;
+    for (let i = at & INDEX; i < last; i += 4) {
       const d0 = x[i]! - mean;
       const d1 = x[i + 1]! - mean;
       const d2 = x[i + 2]! - mean;
@@ -56,7 +60,8 @@ function momentsRows(
     }
     let sum = (sum0 + sum2) + (sum1 + sum3);
     let product = (product0 + product2) + (product1 + product3);
-    for (; i < end; i++) {
+    const end = (at + length) & INDEX;
+    for (let i = last; i < end; i++) {
       const d = x[i]! - mean;
       sum += d;
       product += d * d;
@@ -77,12 +82,12 @@ function gradientSumsRows(
 ): void {
   const [means, sums, products] = vectors;
   const whole = length - length % 8;
-  for (let s = slot, i = at; s < slot + rows; s++) {
+  for (let s = slot; s < slot + rows; s++, at += length) {
     const mean = means[s]!;
     let sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
     let product0 = 0, product1 = 0, product2 = 0, product3 = 0;
-    const end = i + length;
-    for (const last = i + whole; i < last; i += 4) {
+    const last = (at + whole) & INDEX;
+    for (let i = at & INDEX; i < last; i += 4) {
       const g0 = dy[i]!;
       const g1 = dy[i + 1]!;
       const g2 = dy[i + 2]!;
@@ -98,7 +103,8 @@ function gradientSumsRows(
     }
     let sum = (sum0 + sum2) + (sum1 + sum3);
     let product = (product0 + product2) + (product1 + product3);
-    for (; i < end; i++) {
+    const end = (at + length) & INDEX;
+    for (let i = last; i < end; i++) {
       const g = dy[i]!;
       sum += g;
       product += g * (x[i]! - mean);
@@ -118,11 +124,12 @@ function normalizeRows(
   length: number,
 ): void {
   const [means, factors, summands] = vectors;
-  for (let s = slot, i = at; s < slot + rows; s++) {
+  for (let s = slot; s < slot + rows; s++, at += length) {
     const mean = means[s]!;
     const factor = factors[s]!;
     const summand = summands[s]!;
-    for (const end = i + length; i < end; i++) {
+    const end = (at + length) & INDEX;
+    for (let i = at & INDEX; i < end; i++) {
       y[i] = (x[i]! - mean) * factor + summand;
     }
   }
@@ -139,16 +146,21 @@ function inputGradientRows(
   length: number,
 ): void {
   const [means, shifts, slopes, factors] = vectors;
-  for (let s = slot, i = at; s < slot + rows; s++) {
+  for (let s = slot; s < slot + rows; s++, at += length) {
     const mean = means[s]!;
     const shift = shifts[s]!;
     const slope = slopes[s]!;
     const factor = factors[s]!;
-    for (const end = i + length; i < end; i++) {
+    const end = (at + length) & INDEX;
+    for (let i = at & INDEX; i < end; i++) {
       dx[i] = (dy[i]! - shift - (x[i]! - mean) * slope) * factor;
     }
   }
 }
+
+// Columns go four rows at a time, which share what is loaded and stored for a
+// column. Down the columns, stores would keep the loads after them waiting
+// wherever rows are a multiple of 4 KB apart (12 ns per element against 3.6).
 
 function momentsColumns(
   vectors: SlotVectors,
@@ -159,19 +171,29 @@ function momentsColumns(
   stride: number,
 ): void {
   const [means, sums, products] = vectors;
-  for (let row = 0; row < rows; row += STRIP, at += STRIP * stride) {
-    const span = Math.min(STRIP, rows - row) * stride;
-    for (let c = 0; c < width; c++) {
+  const columns = width & INDEX;
+  let left = rows;
+  for (; left >= 4; left -= 4, at += 4 * stride) {
+    const row0 = at & INDEX;
+    const row1 = (at + stride) & INDEX;
+    const row2 = (at + 2 * stride) & INDEX;
+    const row3 = (at + 3 * stride) & INDEX;
+    for (let c = 0; c < columns; c++) {
       const mean = means[c]!;
-      let sum = sums[c]!;
-      let product = products[c]!;
-      for (let i = at + c; i < at + span; i += stride) {
-        const d = x[i]! - mean;
-        sum += d;
-        product += d * d;
-      }
-      sums[c] = sum;
-      products[c] = product;
+      const d0 = x[row0 + c]! - mean;
+      const d1 = x[row1 + c]! - mean;
+      const d2 = x[row2 + c]! - mean;
+      const d3 = x[row3 + c]! - mean;
+      sums[c] = sums[c]! + d0 + d1 + d2 + d3;
+      products[c] = products[c]! + d0 * d0 + d1 * d1 + d2 * d2 + d3 * d3;
+    }
+  }
+  for (; left > 0; left--, at += stride) {
+    const row = at & INDEX;
+    for (let c = 0; c < columns; c++) {
+      const d = x[row + c]! - means[c]!;
+      sums[c]! += d;
+      products[c]! += d * d;
     }
   }
 }
@@ -186,26 +208,34 @@ function gradientSumsColumns(
   stride: number,
 ): void {
   const [means, sums, products] = vectors;
-  for (let row = 0; row < rows; row += STRIP, at += STRIP * stride) {
-    const span = Math.min(STRIP, rows - row) * stride;
-    for (let c = 0; c < width; c++) {
+  const columns = width & INDEX;
+  let left = rows;
+  for (; left >= 4; left -= 4, at += 4 * stride) {
+    const row0 = at & INDEX;
+    const row1 = (at + stride) & INDEX;
+    const row2 = (at + 2 * stride) & INDEX;
+    const row3 = (at + 3 * stride) & INDEX;
+    for (let c = 0; c < columns; c++) {
       const mean = means[c]!;
-      let sum = sums[c]!;
-      let product = products[c]!;
-      for (let i = at + c; i < at + span; i += stride) {
-        const g = dy[i]!;
-        sum += g;
-        product += g * (x[i]! - mean);
-      }
-      sums[c] = sum;
-      products[c] = product;
+      const g0 = dy[row0 + c]!;
+      const g1 = dy[row1 + c]!;
+      const g2 = dy[row2 + c]!;
+      const g3 = dy[row3 + c]!;
+      sums[c] = sums[c]! + g0 + g1 + g2 + g3;
+      products[c] = products[c]! + g0 * (x[row0 + c]! - mean) +
+        g1 * (x[row1 + c]! - mean) + g2 * (x[row2 + c]! - mean) +
+        g3 * (x[row3 + c]! - mean);
+    }
+  }
+  for (; left > 0; left--, at += stride) {
+    const row = at & INDEX;
+    for (let c = 0; c < columns; c++) {
+      const g = dy[row + c]!;
+      sums[c]! += g;
+      products[c]! += g * (x[row + c]! - means[c]!);
     }
   }
 }
-
-// Four rows at a time share what is loaded for a column. Down the columns,
-// stores would keep the loads after them waiting wherever rows are a multiple
-// of 4 KB apart (12 ns per element against 3.6).
 
 function normalizeColumns(
   vectors: SlotVectors,
@@ -217,24 +247,27 @@ function normalizeColumns(
   stride: number,
 ): void {
   const [means, factors, summands] = vectors;
+  const columns = width & INDEX;
   let left = rows;
   for (; left >= 4; left -= 4, at += 4 * stride) {
-    for (let c = 0, i = at; c < width; c++, i++) {
+    const row0 = at & INDEX;
+    const row1 = (at + stride) & INDEX;
+    const row2 = (at + 2 * stride) & INDEX;
+    const row3 = (at + 3 * stride) & INDEX;
+    for (let c = 0; c < columns; c++) {
       const mean = means[c]!;
       const factor = factors[c]!;
       const summand = summands[c]!;
-      const i1 = i + stride;
-      const i2 = i1 + stride;
-      const i3 = i2 + stride;
-      y[i] = (x[i]! - mean) * factor + summand;
-      y[i1] = (x[i1]! - mean) * factor + summand;
-      y[i2] = (x[i2]! - mean) * factor + summand;
-      y[i3] = (x[i3]! - mean) * factor + summand;
+      y[row0 + c] = (x[row0 + c]! - mean) * factor + summand;
+      y[row1 + c] = (x[row1 + c]! - mean) * factor + summand;
+      y[row2 + c] = (x[row2 + c]! - mean) * factor + summand;
+      y[row3 + c] = (x[row3 + c]! - mean) * factor + summand;
     }
   }
   for (; left > 0; left--, at += stride) {
-    for (let c = 0, i = at; c < width; c++, i++) {
-      y[i] = (x[i]! - means[c]!) * factors[c]! + summands[c]!;
+    const row = at & INDEX;
+    for (let c = 0; c < columns; c++) {
+      y[row + c] = (x[row + c]! - means[c]!) * factors[c]! + summands[c]!;
     }
   }
 }
@@ -250,24 +283,32 @@ function inputGradientColumns(
   stride: number,
 ): void {
   const [means, shifts, slopes, factors] = vectors;
+  const columns = width & INDEX;
   let left = rows;
   for (; left >= 4; left -= 4, at += 4 * stride) {
-    for (let c = 0, i = at; c < width; c++, i++) {
+    const row0 = at & INDEX;
+    const row1 = (at + stride) & INDEX;
+    const row2 = (at + 2 * stride) & INDEX;
+    const row3 = (at + 3 * stride) & INDEX;
+    for (let c = 0; c < columns; c++) {
       const mean = means[c]!;
       const shift = shifts[c]!;
       const slope = slopes[c]!;
       const factor = factors[c]!;
-      const i1 = i + stride;
-      const i2 = i1 + stride;
-      const i3 = i2 + stride;
-      dx[i] = (dy[i]! - shift - (x[i]! - mean) * slope) * factor;
+      const i0 = row0 + c;
+      const i1 = row1 + c;
+      const i2 = row2 + c;
+      const i3 = row3 + c;
+      dx[i0] = (dy[i0]! - shift - (x[i0]! - mean) * slope) * factor;
       dx[i1] = (dy[i1]! - shift - (x[i1]! - mean) * slope) * factor;
       dx[i2] = (dy[i2]! - shift - (x[i2]! - mean) * slope) * factor;
       dx[i3] = (dy[i3]! - shift - (x[i3]! - mean) * slope) * factor;
     }
   }
   for (; left > 0; left--, at += stride) {
-    for (let c = 0, i = at; c < width; c++, i++) {
+    const row = at & INDEX;
+    for (let c = 0; c < columns; c++) {
+      const i = row + c;
       const slant = (x[i]! - means[c]!) * slopes[c]!;
       dx[i] = (dy[i]! - shifts[c]! - slant) * factors[c]!;
     }

@@ -16,8 +16,10 @@ import {
 import { type ElementType, halfBits, type TensorData } from "../tensor.ts";
 import { float32Loops } from "./float32_loops.ts";
 import { float64Loops } from "./float64_loops.ts";
+import { INDEX } from "./parts.ts";
 import type { PieceLoops } from "./piece_loops.ts";
 import {
+  type BindPieces,
   PIECE_ELEMENTS,
   type PieceArrays,
   type PieceOperation,
@@ -120,6 +122,41 @@ function runDirectly<T extends TensorData>(
     vectors,
     rows: (element, rows, length) => run.rows(0, element, rows, length),
     columns: run.columns,
+  };
+}
+
+/**
+ * Runs on each piece as arrays of its own, on columns row by row: for arrays
+ * that are longer than the loops' indices reach.
+ *
+ * @param bind Makes the operation ready to run on such arrays.
+ * @param operation The operation.
+ * @param type The element type of all arrays.
+ * @param arrays The arrays.
+ */
+export function runByPiece(
+  bind: BindPieces,
+  operation: PieceOperation,
+  type: ElementType,
+  { x, dy, output }: PieceArrays,
+): PieceRunner {
+  const at = (element: number, length: number): PieceRunner => {
+    const end = element + length;
+    return bind(operation, type, {
+      x: x.subarray(element, end),
+      ...dy && { dy: dy.subarray(element, end) },
+      ...output && { output: output.subarray(element, end) },
+    });
+  };
+  return {
+    vectors: getVectors(),
+    rows: (element, rows, length) =>
+      at(element, rows * length).rows(0, rows, length),
+    columns(element, rows, width, stride): void {
+      for (let row = 0; row < rows; row++, element += stride) {
+        at(element, width).columns(0, 1, width, width);
+      }
+    },
   };
 }
 
@@ -237,6 +274,9 @@ export function bindTypedArrayPieces(
   type: ElementType,
   arrays: PieceArrays,
 ): PieceRunner {
+  if (arrays.x.length > INDEX) {
+    return runByPiece(bindTypedArrayPieces, operation, type, arrays);
+  }
   switch (type) {
     case "float32":
       return runDirectly(float32Loops, operation, arrays);
