@@ -229,7 +229,7 @@ export interface ElementwiseOperand {
 /**
  * Operators on float32 that compute each element by itself. The definition of
  * each is the loop that runs in its place where there are no such kernels, with
- * the same bits.
+ * the same bits, but for those of NaN: any NaN stands for any other.
  */
 export interface ElementwiseKernels {
   /**

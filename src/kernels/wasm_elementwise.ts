@@ -64,6 +64,7 @@ interface Areas {
   readonly repeated: number;
 }
 
+// Results go to the first staging area, over what came there.
 const FIRST: Areas = { staging: STAGING, repeated: 0 };
 const SECOND: Areas = { staging: SECOND_STAGING, repeated: PARAMETER_BYTES };
 

@@ -24,7 +24,8 @@ import {
 } from "./wasm_module.ts";
 
 // The memory, in bytes: factors, summands, two staging areas, tensors (if
-// any). Training has its four vectors where inference has factors and summands.
+// any). Training has its four vectors where inference has factors and summands,
+// operators of sessions what stands for whole rows.
 
 /** The bytes of the factors, which are at the beginning, and of the summands. */
 export const PARAMETER_BYTES = 32 * 1024;
@@ -44,7 +45,7 @@ export const STAGING = SUMMANDS + PARAMETER_BYTES;
  * takes 1.2 times as long as one, make 3.2, and 3.3 is what a call takes.
  */
 const STAGING_BYTES = 64 * 1024;
-/** The same for a second input, which only training has. */
+/** The same for a second input, which inference has not. */
 export const SECOND_STAGING = STAGING + STAGING_BYTES;
 /** Where tensors may begin; what lies before it is the instance's own. */
 export const HEAP = SECOND_STAGING + STAGING_BYTES;
@@ -315,7 +316,7 @@ export class WasmInstance {
   #clampedTo({ low, high }: Bounds): AffineFunction {
     const { affineClamped } = this.exports;
     return (x, y, a, b, outer, channels, inner) =>
-      affineClamped(x, y, a, b, outer, channels, inner, low, high);
+      affineClamped!(x, y, a, b, outer, channels, inner, low, high);
   }
 
   /** Copies a whole array in. */

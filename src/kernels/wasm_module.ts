@@ -81,8 +81,8 @@ export interface WasmExports {
   readonly affine: Readonly<Record<ElementType, AffineFunction>>;
   /** Inference's coefficients. */
   readonly fold: FoldFunction;
-  /** Sessions' inference of float32, where the module has everything. */
-  readonly affineClamped: ClampedFunction;
+  /** Sessions' inference of float32; missing where `isFull` is false. */
+  readonly affineClamped: ClampedFunction | undefined;
   /** Whether the module has everything, and not inference only. */
   readonly isFull: boolean;
   /** Training, for the types that it computes on. */
@@ -256,7 +256,7 @@ export function instantiate(
       bfloat16: affine("bfloat16"),
     },
     fold: exports.foldFloat32 as FoldFunction,
-    affineClamped: exports[CLAMPED_EXPORT] as ClampedFunction,
+    affineClamped: exports[CLAMPED_EXPORT] as ClampedFunction | undefined,
     isFull: CLAMPED_EXPORT in exports,
     piece: (operation, form, type) =>
       piecesOf(operation)[

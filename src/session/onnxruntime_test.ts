@@ -581,3 +581,48 @@ Deno.test("random graphs give the same bits", async () => {
     { numRuns: 150, seed: 20261122 },
   );
 });
+
+Deno.test("Max and Min of zeros take the one that onnxruntime takes", async () => {
+  const zeros = (dims: readonly number[], seed: number) => {
+    const count = dims.reduce((product, extent) => product * extent, 1);
+    return values(
+      "float32",
+      dims,
+      Array.from({ length: count }, (_, i) => (i * 7 + seed) % 3 ? 0 : -0),
+    );
+  };
+  const shapes = [
+    [[40, 1], [40, 32]],
+    [[40, 32], [40, 1]],
+    [[], [40, 32]],
+    [[40, 1], [40, 3]],
+    [[32], [40, 32]],
+    [[40, 32], [32]],
+    [[40, 32], [40, 32]],
+    [[40, 1], [40, 32], [1, 32]],
+    [[40, 1], [1, 32]],
+    [[2, 3, 1, 1], [2, 3, 20, 20]],
+  ];
+  for (const op of ["Max", "Min"]) {
+    for (const dims of shapes) {
+      const names = dims.map((_, i) => `x${i}`);
+      const feeds = Object.fromEntries(
+        dims.map((each, i) => [`x${i}`, zeros(each, i)]),
+      );
+      const bytes = modelBytes({
+        nodes: [{ op, inputs: names, outputs: ["y"] }],
+        inputs: Object.fromEntries(
+          dims.map((each, i) => [`x${i}`, { type: "float32", dims: each }]),
+        ),
+        outputs: ["y"],
+      });
+      const { y: expected } = await runOnnxruntime(bytes, feeds);
+      for (const kernels of ["wasm", "typed-array"] as const) {
+        await using session = await createSession(bytes, { kernels });
+        const { y } = await session.run(feeds);
+        // assertEquals tells -0 from 0.
+        assertEquals([...y!.data], [...expected!.data], `${op} ${kernels}`);
+      }
+    }
+  }
+});

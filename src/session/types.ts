@@ -45,7 +45,7 @@ export interface ValueMetadata {
 
 /** The options of `createSession`. */
 export interface SessionOptions {
-  /** The kernels of BatchNormalization; by default those of `setKernels`. */
+  /** The kernels that operators run on; by default those of `setKernels`. */
   readonly kernels?: KernelChoice;
   /** The files of elements that the model keeps outside of its own. */
   readonly externalData?: ExternalDataSource;

@@ -83,6 +83,11 @@ interface Arithmetic {
   readonly integer?: (a: number, b: number) => number;
   readonly bigint?: (a: bigint, b: bigint) => bigint;
   readonly mayFail?: boolean;
+  /**
+   * Whether it is the operand which is one element for a row that counts as the
+   * second one, whichever it is.
+   */
+  readonly takesRowFirst?: boolean;
   /** Which of factor and summand a constant operand is. */
   readonly affine?: (
     constant: Parameters,
@@ -170,11 +175,16 @@ function rows(
   y: readonly number[],
   general: Row,
   loops?: Float32Loops,
+  takesRowFirst?: boolean,
 ): Run {
   const nest = nestOf(y, [broadcastStrides(a, y), broadcastStrides(b, y)]);
   const last = nest.outer.length;
   const as = nest.strides[0]![last]!;
   const bs = nest.strides[1]![last]!;
+  if (takesRowFirst && as === 0 && bs !== 0) {
+    const run = rows(node, b, a, y, general, loops);
+    return ([a, b], outputs) => run([b, a], outputs);
+  }
   const { inner } = nest;
   const row = loops ? float32Row(loops, general) : general;
   const run: Run = last === 0
@@ -277,15 +287,19 @@ function arithmetic(operator: Arithmetic, since = 1): Operator {
 
 /** How an operator computes in a type. */
 function loopsOf(
-  { float, integer, bigint, float32 }: Arithmetic,
+  { float, integer, bigint, float32, takesRowFirst }: Arithmetic,
   type: OnnxType,
-): [Row, Float32Loops | undefined] {
+): [Row, Float32Loops | undefined, boolean | undefined] {
   const kind = widened({ type, dims: [] }).type;
   if (isFloat(kind)) {
-    return [rowOf(float), kind === "float32" ? float32 : undefined];
+    return [
+      rowOf(float),
+      kind === "float32" ? float32 : undefined,
+      takesRowFirst,
+    ];
   }
   const isWideKind = kind === "int64" || kind === "uint64";
-  return [rowOf(isWideKind ? bigint! : integer!), undefined];
+  return [rowOf(isWideKind ? bigint! : integer!), undefined, undefined];
 }
 
 function binary(
@@ -551,15 +565,13 @@ function foldLeft(
   count: number,
 ): Outcome {
   const outputs = [{ type, dims }];
-  const [row, loops] = loopsOf(operator, type);
+  const how = loopsOf(operator, type);
   // The first step takes two operands, the others go on in the output.
   const [a, b, ...others] = operands;
   const first = b
-    ? rows(node, a!.dims, b.dims, dims, row, loops)
+    ? rows(node, a!.dims, b.dims, dims, ...how)
     : rows(node, a!.dims, a!.dims, dims, rowOf((x: number | bigint) => x));
-  const rest = others.map((each) =>
-    rows(node, dims, each.dims, dims, row, loops)
-  );
+  const rest = others.map((each) => rows(node, dims, each.dims, dims, ...how));
   return {
     outputs,
     run: throughFloat32(operands, outputs, (ins, outs) => {
@@ -575,8 +587,10 @@ function foldLeft(
   };
 }
 
-// Of equal ones, such as -0 and 0, the first, as in onnxruntime; NaN stays.
+// Of equal ones, such as -0 and 0, the first, or the one that is not the same for
+// a whole row, as in onnxruntime; NaN stays.
 const lesser: Arithmetic = {
+  takesRowFirst: true,
   float32: lesserLoops,
   float: lesserOf,
   integer: Math.min,
@@ -584,6 +598,7 @@ const lesser: Arithmetic = {
 };
 
 const greater: Arithmetic = {
+  takesRowFirst: true,
   float32: greaterLoops,
   float: greaterOf,
   integer: Math.max,

@@ -25,7 +25,7 @@ import { elementwise, isNumeric } from "./unary.ts";
  * @param x Its input.
  * @param inputs That, and inputs with bounds.
  * @param boundsOf Finds the bounds in a run.
- * @param constant The bounds, if they are known.
+ * @param constant The bounds, if they are known and the type is float32.
  */
 function clamped(
   node: OperatorNode,
@@ -38,7 +38,7 @@ function clamped(
   return {
     outputs: [y],
     reuse: [0],
-    clamp: x.type === "float32" ? constant : undefined,
+    clamp: constant,
     run: throughFloat32(inputs, [y], (ins, [y]) =>
       node.kernels().clamp(
         ins[0] as Float32Array,
@@ -61,7 +61,13 @@ const relu: Operator = {
   load: (node) => (inputs) => {
     const x = inputs.get(0);
     return widened(x).type === "float32"
-      ? clamped(node, x, [x], () => RELU_BOUNDS, RELU_BOUNDS)
+      ? clamped(
+        node,
+        x,
+        [x],
+        () => RELU_BOUNDS,
+        x.type === "float32" ? RELU_BOUNDS : undefined,
+      )
       : elementwise(node, inputs, RELU);
   },
 };
@@ -122,7 +128,9 @@ const clip: Operator = {
           low: (least?.[0] as number | undefined) ?? low ?? -bound!,
           high: (most?.[0] as number | undefined) ?? high ?? bound!,
         });
-        const isConstant = given.every(({ value }) => value !== undefined);
+        // Elements of 16-bit types are bits here.
+        const isConstant = type === "float32" &&
+          given.every(({ value }) => value !== undefined);
         return clamped(
           node,
           x,

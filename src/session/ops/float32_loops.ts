@@ -151,7 +151,7 @@ export const powerLoops: Float32Loops = {
 // Which of two numbers is the greater cannot be predicted, so that a branch on
 // it is wrong half of the time: the bits of one are chosen by a mask. Of equal
 // ones, such as -0 and 0, the first; NaN stays. Loops for few and for many are
-// functions of their own, see `unary.ts`.
+// functions of their own, see `clamp_loops.ts`.
 
 /** The greater of two numbers. */
 export function greaterOf(a: number, b: number): number {
@@ -162,23 +162,6 @@ export function greaterOf(a: number, b: number): number {
 export function lesserOf(a: number, b: number): number {
   return a !== a ? a : b < a || b !== b ? b : a;
 }
-
-const greaterFirstFew: Float32Loops["first"] = (a, at, b, y, start, end) => {
-  for (let i = start; i < end; i++) y[i] = greaterOf(a[at]!, b[i]!);
-};
-
-const greaterFirstMany: Float32Loops["first"] = (a, at, b, y, start, end) => {
-  const value = a[at]!;
-  const aBits = bitsOf(a)[at]!;
-  const bBits = bitsOf(b);
-  const yBits = bitsOf(y);
-  const isNaN = Number(value !== value);
-  for (let i = start; i < end; i++) {
-    const isFirst = Number(value >= b[i]!) | isNaN;
-    const bits = bBits[i]!;
-    yBits[i] = bits ^ ((bits ^ aBits) & -isFirst);
-  }
-};
 
 const greaterSecondFew: Float32Loops["second"] = (a, b, at, y, start, end) => {
   for (let i = start; i < end; i++) y[i] = greaterOf(a[i]!, b[at]!);
@@ -210,15 +193,9 @@ export const greaterLoops: Float32Loops = {
       yBits[i] = bits ^ ((bits ^ aBits[i]!) & -isFirst);
     }
   },
+  // Of equal ones that of `b`: `binary.ts` puts what is one element second.
   first: (a, at, b, y, start, end) =>
-    (end - start <= FEW ? greaterFirstFew : greaterFirstMany)(
-      a,
-      at,
-      b,
-      y,
-      start,
-      end,
-    ),
+    greaterLoops.second(b, a, at, y, start, end),
   second: (a, b, at, y, start, end) =>
     (end - start <= FEW ? greaterSecondFew : greaterSecondMany)(
       a,
@@ -228,23 +205,6 @@ export const greaterLoops: Float32Loops = {
       start,
       end,
     ),
-};
-
-const lesserFirstFew: Float32Loops["first"] = (a, at, b, y, start, end) => {
-  for (let i = start; i < end; i++) y[i] = lesserOf(a[at]!, b[i]!);
-};
-
-const lesserFirstMany: Float32Loops["first"] = (a, at, b, y, start, end) => {
-  const value = a[at]!;
-  const aBits = bitsOf(a)[at]!;
-  const bBits = bitsOf(b);
-  const yBits = bitsOf(y);
-  const isNaN = Number(value !== value);
-  for (let i = start; i < end; i++) {
-    const isFirst = Number(value <= b[i]!) | isNaN;
-    const bits = bBits[i]!;
-    yBits[i] = bits ^ ((bits ^ aBits) & -isFirst);
-  }
 };
 
 const lesserSecondFew: Float32Loops["second"] = (a, b, at, y, start, end) => {
@@ -277,15 +237,9 @@ export const lesserLoops: Float32Loops = {
       yBits[i] = bits ^ ((bits ^ aBits[i]!) & -isFirst);
     }
   },
+  // Of equal ones that of `b`: `binary.ts` puts what is one element second.
   first: (a, at, b, y, start, end) =>
-    (end - start <= FEW ? lesserFirstFew : lesserFirstMany)(
-      a,
-      at,
-      b,
-      y,
-      start,
-      end,
-    ),
+    lesserLoops.second(b, a, at, y, start, end),
   second: (a, b, at, y, start, end) =>
     (end - start <= FEW ? lesserSecondFew : lesserSecondMany)(
       a,

@@ -69,7 +69,13 @@ export function throughFloat32(
       wideIns[i] = wide ?? x[i];
     });
     outs.forEach((wide, i) => wideOuts[i] = y[i] && (wide ?? y[i]));
-    run(wideIns, wideOuts);
+    try {
+      run(wideIns, wideOuts);
+    } finally {
+      // What the caller gave is for the collector.
+      wideIns.length = 0;
+      wideOuts.length = 0;
+    }
     outs.forEach((wide, i) => {
       const { type } = outputs[i]!;
       if (wide && y[i] && isHalf(type)) encodeHalf(type, wide, y[i]!);

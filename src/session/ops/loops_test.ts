@@ -137,7 +137,7 @@ Deno.test("Clip to every kind of bound", async () => {
 });
 
 Deno.test("LeakyRelu by every kind of factor", async () => {
-  for (const alpha of [0.01, 0, -0.5, 3, Infinity, NaN]) {
+  for (const alpha of [0.01, 0, -0, -0.5, 3, Infinity, NaN]) {
     const factor = Math.fround(alpha);
     for (const count of [1, ...REMAINDERS, 3000]) {
       const x = makeValues(count);

@@ -97,7 +97,7 @@ function signFloat32(x: Float32Array, y: Float32Array): void {
 }
 
 function leakyReluFloat32(alpha: number): Fill<Float32Array> {
-  if (alpha >= 0 && alpha < Infinity) {
+  if ((alpha > 0 || Object.is(alpha, 0)) && alpha < Infinity) {
     // By the sign, without a branch as in Relu; -0 times such a number is -0.
     const factors = Float64Array.of(1, alpha);
     return (x, y) => {
