@@ -21,11 +21,8 @@ import type { PieceLoops } from "./piece_loops.ts";
 type Elements = Float64Array;
 
 /**
- * The largest index. Where a loop counts from `& INDEX` up to `& INDEX`, V8
- * knows that its index is not negative and does not overflow, and neither looks
- * for that nor extends its sign; in pieces of 32768 elements, the loops took
- * 0.60 to 0.91 of the time. A constant of this file, as V8 knows no value of
- * another module's.
+ * That of `parts.ts`, which says why it is here and what it is for: loops over
+ * rows took 0.67 to 0.93 of the time.
  */
 const INDEX = 0x7fffffff;
 
@@ -159,8 +156,10 @@ function inputGradientRows(
 }
 
 // Columns go four rows at a time, which share what is loaded and stored for a
-// column. Down the columns, stores would keep the loads after them waiting
-// wherever rows are a multiple of 4 KB apart (12 ns per element against 3.6).
+// column. Going down one column after the other, sums took 1.25 to 1.7 times as
+// long; and stores would keep the loads after them waiting wherever rows are a
+// multiple of 4 KB apart (12 ns per element against 3.6). Eight rows took 0.9 of
+// the time.
 
 function momentsColumns(
   vectors: SlotVectors,

@@ -12,8 +12,11 @@ import type { Block } from "./layout.ts";
  *
  * Where a loop counts from `& INDEX` up to `& INDEX`, V8 knows that its index
  * is not negative and does not overflow: it neither looks for that nor extends
- * the sign, which are 4 of the 20 instructions per element of an inference. That
- * takes a constant of the loop's own file; a test compares them.
+ * the sign, which are 3 of the 18 instructions per element of an inference, nor
+ * takes the index for a fraction where other uses of the loop had made it one
+ * (twice the time). That takes a constant of the loop's own file, as V8 knows no
+ * value of another module's (0.96 of the time instead of 0.82); a test compares
+ * them.
  */
 export const INDEX = 0x7fffffff;
 
