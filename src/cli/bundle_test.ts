@@ -106,7 +106,7 @@ async function importWorker(path: string): Promise<{
 }> {
   const folder = path.slice(0, path.lastIndexOf("/") + 1);
   const source = (await Deno.readTextFile(path)).replace(
-    /import (\w+) ?from ?"\.\/([\w.]+\.wasm)(?:\?module)?";/,
+    /import ([\w$]+) ?from ?"\.\/([\w.]+\.wasm)(?:\?module)?";/,
     (_, name, file) =>
       `const ${name} = new WebAssembly.Module(Deno.readFileSync(${
         JSON.stringify(folder + file)
