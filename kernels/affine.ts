@@ -52,9 +52,11 @@ const STRIP: usize = 8;
 // is the number of instructions: an engine without trap handlers, as Deno's
 // is, compares each address with the size of the memory before each load and
 // store of 16 bytes, where a memory copy moves 64 bytes unchecked. A loop that
-// only loads and stores takes 1.5 times as long as a memory copy on 0.77 MB,
-// 1.35 times on 1 MB, and no longer than it from 3 MB on (more where another
-// thread shares the core). Hence
+// only loads and stores takes 1.2 to 1.5 times as long as a memory copy on 0.77
+// MB, and 0.7 to 1.1 from 1 MB on, as caches and other work on the core have it;
+// the loops here take 2.4 to 3 on 0.77 MB (512 channels of 7 x 7), 1.7 to 1.9 on
+// 1 MB (256 x 1024, neither more with rows that are no multiple of 4 KB nor with
+// strips of 1 to 16 rows), and 0.75 to 1.15 beyond. Hence
 //
 // - loops end at a pointer and not at a count (0.83 of the time on 0.77 MB);
 // - offsets are constant, and the module declares that its memory has the

@@ -42,7 +42,7 @@ export const STAGING = SUMMANDS + PARAMETER_BYTES;
  * memory is slow, the copies after the first come from a cache, and all takes
  * 1.9 times as long as one copy from 1.6 MB on; where both arrays are in the L2
  * cache themselves, at 1 MB, nothing is saved: two copies, and a loop that
- * takes 1.2 times as long as one, make 3.2, and 3.3 is what a call takes.
+ * takes 1.2 times as long as one, make 3.2, and 2.8 to 3.3 is what a call takes.
  */
 const STAGING_BYTES = 64 * 1024;
 /** The same for a second input, which inference has not. */

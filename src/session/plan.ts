@@ -182,6 +182,10 @@ export class Plan {
    * quarter of a run. A Relu behind it adds nothing that can be measured: it is
    * part of the same loop (see `join_affine.ts`).
    *
+   * What bounds those between, such as [1, 64, 14, 14] in 8.6 us: two copies of
+   * 50 KB take 3.7 of them and the arithmetic 3.7. onnxruntime-web takes 36, so
+   * that ten times as fast would be less than the copies.
+   *
    * @param feeds The elements of the fed values, by value.
    * @param targets Arrays to compute outputs into, by output; those that are
    * missing are made.
